@@ -1,0 +1,278 @@
+"""The Rust core. Users import these names from `devregs`."""
+
+from collections.abc import AsyncIterator, Buffer, Iterator, Mapping
+from enum import IntEnum
+from os import PathLike
+from types import TracebackType
+from typing import Any, Final, Literal, Self, SupportsIndex, final, overload
+
+__version__: Final[str]
+PyBUF_READ: Final[int]
+PyBUF_WRITE: Final[int]
+
+class DevregsError(Exception):
+    """Base of every error of devregs."""
+
+class MapError(DevregsError, ValueError):
+    """A map is wrong, or a name, path or value does not fit the map."""
+
+class AccessError(DevregsError, PermissionError):
+    """The map, or the state of the device object, forbids the access."""
+
+class BusError(DevregsError, OSError):
+    """The bus answered an access with a fault."""
+
+class SourceError(DevregsError, OSError):
+    """A source cannot be opened, or went away. `errno` is set where the system gave one."""
+
+class WaitTimeout(DevregsError, TimeoutError):
+    """A wait ran out of time."""
+
+@final
+class Map:
+    """A device map: what a device looks like. No hardware behind it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str | None: ...
+    @property
+    def origin(self) -> str:
+        """The file it came from, or `builtin:arm/pl061.toml`."""
+    @property
+    def warnings(self) -> list[str]:
+        """What is legal but may surprise, each with its file, line and column."""
+    def to_json(self) -> str:
+        """The whole map, resolved, as JSON: the structure of Rust's `map::Map`."""
+
+@final
+class Field:
+    """One field of a register class; `type(dev.CTRL).EN`, or one of `dev.CTRL.fields`. Read through its register."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def lsb(self) -> int: ...
+    @property
+    def width(self) -> int:
+        """In bits."""
+    @property
+    def access(self) -> str: ...
+    @property
+    def on_read(self) -> str | None: ...
+    @property
+    def on_write(self) -> str | None: ...
+    @property
+    def doc(self) -> str | None: ...
+    @property
+    def values(self) -> type[IntEnum] | None:
+        """The names of its numbers, where the map gives names."""
+    def __get__(self, instance: Register | None, owner: type[Register] | None = None) -> Any: ...
+    def __set__(self, instance: Register, value: int | str) -> None: ...
+
+class Register:
+    """A named register. Each has its own subclass with its fields as attributes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> str:
+        """From the device: `CH[3].CTRL`."""
+    @property
+    def offset(self) -> int:
+        """In bytes from the start of its region."""
+    @property
+    def address(self) -> int | None:
+        """The physical address, where the source knows it."""
+    @property
+    def width(self) -> int:
+        """In bits: 8, 16, 32 or 64."""
+    @property
+    def access(self) -> str: ...
+    @property
+    def reset(self) -> int | None: ...
+    @property
+    def doc(self) -> str | None: ...
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Lowest bit first."""
+    @property
+    def readable(self) -> bool: ...
+    @property
+    def writable(self) -> bool: ...
+    @property
+    def read_effect(self) -> str | None:
+        """What a read changes, in words; None where a read changes nothing."""
+    def read(self) -> int:
+        """Read the register: one load."""
+    def write(self, value: SupportsIndex, /) -> None:
+        """Write the register: one store, no load."""
+    def modify(self, fields: Mapping[str, int | str] = ..., /, **kwargs: int | str) -> None:
+        """Write some fields and keep the others: one load and one store."""
+    def wait(
+        self,
+        fields: Mapping[str, int | str] = ...,
+        /,
+        *,
+        timeout: float | None = None,
+        interval: float = 0.0,
+        **kwargs: int | str,
+    ) -> int:
+        """Read until the fields have these values; return the value of the register that had them.
+
+        `timeout` and `interval` (between reads) are in seconds. Raises WaitTimeout with what was last read.
+        """
+    def decode(self, value: SupportsIndex, /) -> dict[str, int]:
+        """The fields of a value. Touches nothing."""
+    def encode(self, fields: Mapping[str, int | str] = ..., /, **kwargs: int | str) -> int:
+        """The value with these fields over the reset value, other fields at their neutral value. Touches nothing."""
+    def __getitem__(self, field: str) -> int: ...
+    def __setitem__(self, field: str, value: int | str) -> None: ...
+    # The fields of a register are known by its map: `devregs stubs` writes them out.
+    def __getattr__(self, name: str) -> Any: ...
+
+class Group:
+    """A cluster of registers: its registers and groups are attributes."""
+
+    @property
+    def path(self) -> str: ...
+    def __getitem__(self, path: str) -> Any: ...
+    def registers(self) -> Iterator[Register]:
+        """Every register in it, arrays element by element, in the order of the map."""
+    def __getattr__(self, name: str) -> Any: ...
+
+@final
+class Array:
+    """Registers or groups that repeat."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def stride(self) -> int:
+        """In bytes."""
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+@final
+class Region:
+    """A span of a device with one access right. Exports the buffer protocol."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def access(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def byte_order(self) -> Literal["little", "big"]: ...
+    @property
+    def address(self) -> int | None: ...
+    @property
+    def doc(self) -> str | None: ...
+    def view(self, flags: int | None = None, *, offset: int = 0, size: int | None = None) -> memoryview:
+        """A memoryview over the region, or over `size` bytes of it from `offset`.
+
+        `flags` is `PyBUF_READ` or `PyBUF_WRITE`; without it, what the region's access allows.
+        """
+    def read(self, offset: int, *, width: int | None = None) -> int:
+        """Read one word at `offset` bytes: one load of `width` bits (default: the region's)."""
+    def write(self, offset: int, value: SupportsIndex, *, width: int | None = None) -> None:
+        """Write one word: one store."""
+    def read_into(
+        self, buffer: Buffer, offset: int = 0, *, width: int | None = None, fixed: bool | None = None
+    ) -> int:
+        """Fill `buffer` with words from `offset` up, one load each; return how many.
+
+        With `fixed` all come from one address (default: for a region the map calls a FIFO).
+        Values arrive in the machine's byte order.
+        """
+    def write_from(
+        self, buffer: Buffer, offset: int = 0, *, width: int | None = None, fixed: bool | None = None
+    ) -> int:
+        """Write the words of `buffer` from `offset` up, one store each; return how many."""
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Regions:
+    """The regions of a device, by attribute, by name, or in turn."""
+
+    def __getattr__(self, name: str) -> Region: ...
+    def __getitem__(self, name: str) -> Region: ...
+    def __iter__(self) -> Iterator[Region]: ...
+    def __len__(self) -> int: ...
+
+@final
+class Interrupt:
+    """The interrupt of a UIO device. Counts are of 32 bits in the kernel; differences are right across the wrap."""
+
+    @property
+    def count(self) -> int:
+        """Events the kernel had counted at the last wait."""
+    @property
+    def missed(self) -> int:
+        """Events beyond the one each wait returned for, since open."""
+    def wait(self, timeout: float | None = None, *, rearm: bool = True) -> int:
+        """Wait for an event; return how many came since the last wait (1: none was missed).
+
+        `timeout` in seconds; raises WaitTimeout. With `rearm`, the interrupt is enabled first.
+        """
+    def enable(self) -> None: ...
+    def disable(self) -> None: ...
+    def fileno(self) -> int: ...
+    def __aiter__(self) -> AsyncIterator[int]: ...
+
+class Device(Group):
+    """An open device. Its registers and groups are attributes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def map(self) -> Map: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def regions(self) -> Regions: ...
+    @property
+    def irq(self) -> Interrupt:
+        """Raises SourceError where the source has no interrupt."""
+    @property
+    def closed(self) -> bool: ...
+    def close(self) -> None:
+        """Unmap. Raises BufferError while views live. Closing twice is harmless."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+def load(map: str | PathLike[str] | Map) -> Map:
+    """A map by name (of the library) or file."""
+
+def open(
+    map: str | PathLike[str] | Map,
+    source: str | PathLike[str],
+    *,
+    verify: bool = True,
+    root: str | PathLike[str] = "/",
+) -> Device:
+    """Open a device: lay a map over a source.
+
+    `verify`: compare registers that have an `expect` value. `root`: where /dev, /sys and /proc are.
+    """
+
+def builtin_maps() -> list[str]:
+    """The names of the maps in the library."""
+
+def scan(root: str | PathLike[str] = "/") -> list[dict[str, Any]]:
+    """UIO devices and PCI functions of this machine, and the maps of the library that fit each."""
+
+def load_board(path: str | PathLike[str]) -> dict[str, dict[str, Any]]:
+    """The devices of a board map: name to `map` (a Map), `source`, `doc`."""
