@@ -1,5 +1,28 @@
 //! What a device looks like: read, check, report. Touches no hardware.
+//!
+//! A file becomes a [`tree`] (TOML with places, includes laid over each other), the tree a [`model`], with every mistake
+//! in a report. The format is described in `docs/map-format.md`.
 
+mod board;
+mod check;
+mod derive;
+mod diagnostic;
+mod effects;
+mod fields;
+mod keys;
+mod library;
 mod model;
+mod names;
+mod nodes;
+mod path;
+mod read;
+mod tree;
 
+pub use board::{BoardDevice, BoardMap};
+pub use diagnostic::{Diagnostic, MapErrors, Severity};
+pub use effects::{Refusal, WritePlan};
+pub use library::{builtin, builtin_names};
 pub use model::*;
+pub use names::{DEVICE_ATTRIBUTES, GROUP_ATTRIBUTES, REGISTER_ATTRIBUTES};
+pub use path::{Found, Path, PathError, Segment};
+pub use read::Loaded;

@@ -354,6 +354,8 @@ pub struct Register {
     pub on_read: Option<OnRead>,
     /// What a write does, for the bits no field covers too.
     pub on_write: Option<OnWrite>,
+    /// It shares its address with another on purpose.
+    pub overlaps: bool,
     /// Bits no field covers.
     pub reserved: Reserved,
     /// Registers that set, clear or toggle this one's bits.

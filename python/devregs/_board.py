@@ -1,0 +1,136 @@
+"""A board: several devices, opened and closed together."""
+
+from __future__ import annotations
+
+from ._devregs import Device, DevregsError, Map, load_board
+from ._devregs import open as open_device
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from os import PathLike
+    from types import TracebackType
+    from typing import Any, Self
+
+
+class Board:
+    """The open devices of a board map: `board.gpio`, `board["gpio"]`, or in turn.
+
+    Iterating gives the devices in the order of the map; `keys()` gives their names, so that `dict(board)` works.
+    """
+
+    __slots__ = ("_devices", "_path")
+
+    _devices: dict[str, Device]
+    _path: str
+
+    def __init__(self, path: str, devices: dict[str, Device]) -> None:
+        self._path = path
+        self._devices = devices
+
+    def __getitem__(self, name: str) -> Device:
+        try:
+            return self._devices[name]
+        except KeyError:
+            raise KeyError(_unknown(self._path, name, self._devices)) from None
+
+    def __getattr__(self, name: str) -> Device:
+        # Reached only where the class itself has no such attribute.
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return self._devices[name]
+        except KeyError:
+            raise AttributeError(_unknown(self._path, name, self._devices)) from None
+
+    def __dir__(self) -> list[str]:
+        return [*object.__dir__(self), *self._devices]
+
+    def __iter__(self) -> Iterator[Device]:
+        return iter(self._devices.values())
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._devices
+
+    def keys(self) -> list[str]:
+        """The names of the devices, in the order of the map."""
+        return list(self._devices)
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self._devices)
+
+    def __repr__(self) -> str:
+        return f"<devregs.Board {self._path!r} with {', '.join(self._devices) or 'no devices'}>"
+
+    @property
+    def closed(self) -> bool:
+        """Whether every device is closed."""
+        return all(device.closed for device in self)
+
+    def close(self) -> None:
+        """Close every device, the last one first. Closing twice is harmless.
+
+        Raises BufferError where views of a device are alive. That device stays open, the others are closed.
+        """
+        _close(reversed(self._devices.values()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+
+def open_board(path: str | PathLike[str], *, verify: bool = True, root: str | PathLike[str] = "/") -> Board:
+    """Open every device of a board map.
+
+    `verify` and `root` are those of `open`. If one device cannot be opened, those already open are closed, and the
+    error, of the kind that `open` raises, names the device. Raises MapError where the board map is wrong.
+    """
+    devices: dict[str, Device] = {}
+    entries: dict[str, dict[str, Any]] = load_board(path)
+    try:
+        for name, entry in entries.items():
+            device_map: Map = entry["map"]
+            try:
+                devices[name] = open_device(device_map, entry["source"], verify=verify, root=root)
+            except DevregsError as error:
+                raise named(error, f"device {name}") from error
+    except BaseException:
+        _close(reversed(devices.values()))
+        raise
+    return Board(str(path), devices)
+
+
+def named(error: DevregsError, what: str) -> DevregsError:
+    """The same error with `what` in front of its text."""
+    if isinstance(error, OSError) and error.errno is not None:
+        new: DevregsError = type(error)(error.errno, f"{what}: {error.strerror}")
+    else:
+        new = type(error)(f"{what}: {error}")
+    new.__dict__.update(error.__dict__)
+    return new
+
+
+def _close(devices: Iterator[Device]) -> None:
+    failed: Exception | None = None
+    for device in devices:
+        try:
+            device.close()
+        except Exception as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+
+
+def _unknown(path: str, name: str, devices: dict[str, Device]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, devices, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(devices) or 'none'}"
+    return f"{path} has no device {name!r}; {hint}"

@@ -1,0 +1,167 @@
+//! A map laid over its source: an open device.
+
+mod region;
+mod register;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use region::Region;
+pub use register::{Register, RegisterClass};
+
+use crate::error::{Error, Result};
+use crate::map::{Map, Node};
+use crate::source::{Attached, Interrupt, Source, map_region};
+
+/// How to open a device.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Compare the registers that have an `expect` value with it.
+    pub verify: bool,
+    /// Where `dev`, `sys` and `proc` are.
+    pub root: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { verify: true, root: Path::new("/").into() }
+    }
+}
+
+/// An open device: every region of its map, mapped.
+#[derive(Debug)]
+pub struct Device {
+    map: Arc<Map>,
+    source: Source,
+    regions: Vec<Arc<Region>>,
+    interrupt: Option<Arc<Interrupt>>,
+}
+
+impl Device {
+    /// Lays a map over a source. Reads nothing but the registers that have an `expect` value, and writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Source`] with the cause a user can act on; [`Error::Value`] where the device is another than the map's.
+    pub fn open(map: Arc<Map>, source: &Source, options: &Options) -> Result<Device> {
+        let attached = Attached::new(source, &map, &options.root)?;
+        let mut regions = Vec::with_capacity(map.regions.len());
+        for (index, region) in map.regions.iter().enumerate() {
+            let (mapping, physical) = map_region(&attached, region)?;
+            regions.push(Arc::new(Region::new(map.clone(), index, mapping, physical)));
+        }
+        let interrupt = attached.interrupt()?.map(Arc::new);
+        let device = Device { map, source: source.clone(), regions, interrupt };
+        if options.verify {
+            device.verify()?;
+        }
+        Ok(device)
+    }
+
+    /// The map it was opened with.
+    pub fn map(&self) -> &Arc<Map> {
+        &self.map
+    }
+
+    /// The source it was opened from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Its regions, in the order of the map.
+    pub fn regions(&self) -> &[Arc<Region>] {
+        &self.regions
+    }
+
+    /// Its interrupt, where the source has one.
+    pub fn interrupt(&self) -> Option<&Arc<Interrupt>> {
+        self.interrupt.as_ref()
+    }
+
+    /// The register at a path such as `CH[3].CTRL`.
+    ///
+    /// # Errors
+    /// [`Error::Path`]: there is none, and which names are near; [`Error::Value`]: the path names a field, not a register.
+    pub fn register(&self, path: &str) -> Result<Register> {
+        let found = self.map.resolve(path)?;
+        if let Some(field) = found.field {
+            return Err(Error::Value {
+                at: format!("{}.{path}", self.map.name),
+                problem: format!("{} is a field, not a register", field.name),
+            });
+        }
+        let class = Arc::new(RegisterClass::new(found.register.clone()));
+        let region = self.regions[found.region].clone();
+        Ok(Register::new(region, class, found.offset, found.path))
+    }
+
+    /// Whether it was closed.
+    pub fn closed(&self) -> bool {
+        self.regions.iter().any(|region| region.closed())
+    }
+
+    /// Unmaps the device. Closing twice is harmless.
+    ///
+    /// # Errors
+    /// [`Error::Exported`] while views live; the device then stays open.
+    pub fn close(&self) -> Result<()> {
+        let views: usize = self.regions.iter().map(|region| region.exports()).sum();
+        if views > 0 {
+            return Err(Error::Exported { at: self.map.name.clone(), views });
+        }
+        self.regions.iter().try_for_each(|region| region.close())
+    }
+
+    /// Compares what the map expects with what is there: every difference, not the first only.
+    fn verify(&self) -> Result<()> {
+        let mut wrong = Vec::new();
+        for (region, info) in self.regions.iter().zip(&self.map.regions) {
+            self.verify_nodes(region, &info.nodes, 0, "", &mut wrong)?;
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Value {
+            at: format!("{} at {}", self.map.name, self.source),
+            problem: format!(
+                "this is another device than the map describes, or it is not powered: {}; check map and source, or open with verify=False",
+                wrong.join("; ")
+            ),
+        })
+    }
+
+    fn verify_nodes(
+        &self,
+        region: &Arc<Region>,
+        nodes: &[Node],
+        base: u64,
+        prefix: &str,
+        wrong: &mut Vec<String>,
+    ) -> Result<()> {
+        for node in nodes {
+            // An array's elements are alike: the first one tells.
+            let offset = base + node.offset();
+            let path = match node.array() {
+                Some(_) => format!("{prefix}{}[0]", node.name()),
+                None => format!("{prefix}{}", node.name()),
+            };
+            match node {
+                Node::Group(group) => {
+                    self.verify_nodes(region, &group.nodes, offset, &format!("{path}."), wrong)?;
+                }
+                Node::Register(info) => {
+                    let Some(expect) = info.expect else { continue };
+                    let class = Arc::new(RegisterClass::new(info.clone()));
+                    let value = Register::new(region.clone(), class, offset, path.clone()).read()?;
+                    if value & expect.mask != expect.value {
+                        let masked = match expect.mask == info.width.mask() {
+                            true => String::new(),
+                            false => format!(" in the bits {:#x}", expect.mask),
+                        };
+                        wrong.push(format!("{path} is {value:#x}, not {:#x}{masked}", expect.value));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

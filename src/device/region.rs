@@ -1,0 +1,357 @@
+//! A mapped region: words at offsets, block transfers, and the bookkeeping of views.
+#![allow(unsafe_code)] // The checks here are what makes an access sound.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::access::{Fault, Lock, Word};
+use crate::error::{BusFault, Error, Result};
+use crate::map::{self, ByteOrder, Map, Width};
+use crate::mapping::Mapping;
+
+/// The gate of a region that anyone may pass.
+const OPEN: u8 = 0;
+/// The region is unmapped.
+const CLOSED: u8 = 1;
+
+/// A mapped region of an open device.
+#[derive(Debug)]
+pub struct Region {
+    map: Arc<Map>,
+    index: usize,
+    mapping: Mapping,
+    physical: Option<u64>,
+    /// Looked at before every access; whatever is not OPEN takes the long way.
+    gate: AtomicU8,
+    views: Mutex<usize>,
+    pub(crate) lock: Lock,
+}
+
+/// Why something is refused, as a sentence for the one who asked.
+pub(crate) struct Refusal;
+
+impl Refusal {
+    pub const CLOSED: &str = "the device is closed; open it again with devregs.open()";
+    pub const READ_ONLY: &str = "is read-only: the map says so, and it is mapped without write access";
+    pub const READ_ONLY_FIELD: &str = "is read-only: the map says so";
+    pub const WRITE_ONLY: &str = "is write-only: reading it has no meaning";
+}
+
+impl Region {
+    pub(super) fn new(map: Arc<Map>, index: usize, mapping: Mapping, physical: Option<u64>) -> Region {
+        Region {
+            map,
+            index,
+            mapping,
+            physical,
+            gate: AtomicU8::new(OPEN),
+            views: Mutex::new(0),
+            lock: Lock::default(),
+        }
+    }
+
+    /// What the map says of it.
+    pub fn info(&self) -> &map::Region {
+        &self.map.regions[self.index]
+    }
+
+    /// The physical address of its first byte, where the source knows it.
+    pub fn physical(&self) -> Option<u64> {
+        self.physical
+    }
+
+    /// Whether the device was closed.
+    pub fn closed(&self) -> bool {
+        self.gate.load(Ordering::Relaxed) == CLOSED
+    }
+
+    /// Whether an access must take the long way.
+    #[inline(always)]
+    pub(crate) fn gated(&self) -> bool {
+        self.gate.load(Ordering::Relaxed) != OPEN
+    }
+
+    /// The first byte, for views.
+    pub(crate) fn start(&self) -> *mut u8 {
+        self.mapping.start()
+    }
+
+    /// The device and region, for messages.
+    pub fn at(&self) -> String {
+        format!("{}.regions.{}", self.map.name, self.info().name)
+    }
+
+    /// The device's name.
+    pub(crate) fn device(&self) -> &str {
+        &self.map.name
+    }
+
+    /// The word of this register, whose place the map has checked.
+    pub(super) fn word_of(&self, register: &map::Register, offset: u64) -> Word {
+        assert!(offset + register.width.bytes() as u64 <= self.mapping.size() as u64);
+        let address = self.start().wrapping_add(offset as usize);
+        Word { split: register.split, ..Word::new(address, register.width, register.byte_order) }
+    }
+
+    /// Reads one word: one load of `width`, which by default is the region's.
+    ///
+    /// # Errors
+    /// Offset out of the region or not a multiple of the width; a write-only or closed region; a fault on the bus.
+    pub fn read(&self, offset: u64, width: Option<Width>) -> Result<u64> {
+        self.check_readable()?;
+        let word = self.word(offset, width)?;
+        // SAFETY: `word` checked the place against the mapping, which `self` keeps.
+        unsafe { word.load() }.map_err(|fault| self.fault(offset, word.width, false, fault))
+    }
+
+    /// Writes one word: one store.
+    ///
+    /// # Errors
+    /// As for [`Region::read`]; a value that does not fit the width; a read-only region.
+    pub fn write(&self, offset: u64, value: u64, width: Option<Width>) -> Result<()> {
+        self.check_writable()?;
+        let word = self.word(offset, width)?;
+        if value > word.width.mask() {
+            let problem = format!("{value:#x} does not fit {} bits", word.width.bits());
+            return Err(Error::Value { at: format!("{}+{offset:#x}", self.at()), problem });
+        }
+        let _held = self.lock.hold();
+        // SAFETY: `word` checked the place against the mapping, which is writable because the region is.
+        unsafe { word.store(value) }.map_err(|fault| self.fault(offset, word.width, true, fault))
+    }
+
+    /// Fills `buffer` with words from `offset` up, one load each, or all from one address if `fixed`. Returns how many
+    /// words. The buffer gets them in the machine's byte order.
+    ///
+    /// # Errors
+    /// As for [`Region::read`]; a buffer that is no whole number of words. After a fault the words before it are in
+    /// the buffer.
+    pub fn read_into(
+        &self,
+        buffer: &mut [u8],
+        offset: u64,
+        width: Option<Width>,
+        fixed: Option<bool>,
+    ) -> Result<usize> {
+        self.check_readable()?;
+        let (word, step) = self.block(buffer.len(), offset, width, fixed)?;
+        for (index, item) in buffer.chunks_exact_mut(word.width.bytes()).enumerate() {
+            let here = Word { address: word.address.wrapping_add(index * step), ..word };
+            // SAFETY: `block` checked the whole run of words against the mapping, which `self` keeps.
+            let value = unsafe { here.load() }
+                .map_err(|fault| self.fault(offset + (index * step) as u64, word.width, false, fault))?;
+            put(item, value);
+        }
+        Ok(buffer.len() / word.width.bytes())
+    }
+
+    /// Writes the words of `buffer` from `offset` up, one store each, or all to one address if `fixed`. Returns how
+    /// many words.
+    ///
+    /// # Errors
+    /// As for [`Region::write`] and [`Region::read_into`]. After a fault the words before it are written.
+    pub fn write_from(
+        &self,
+        buffer: &[u8],
+        offset: u64,
+        width: Option<Width>,
+        fixed: Option<bool>,
+    ) -> Result<usize> {
+        self.check_writable()?;
+        let (word, step) = self.block(buffer.len(), offset, width, fixed)?;
+        let _held = self.lock.hold();
+        for (index, item) in buffer.chunks_exact(word.width.bytes()).enumerate() {
+            let here = Word { address: word.address.wrapping_add(index * step), ..word };
+            // SAFETY: `block` checked the whole run of words against the mapping, which is writable.
+            unsafe { here.store(get(item)) }
+                .map_err(|fault| self.fault(offset + (index * step) as u64, word.width, true, fault))?;
+        }
+        Ok(buffer.len() / word.width.bytes())
+    }
+
+    /// The span a view covers, checked: whole words, inside the region.
+    ///
+    /// # Errors
+    /// What a view cannot do rightly is refused, with the way round.
+    pub(crate) fn check_view(&self, offset: u64, size: Option<u64>) -> Result<Range<usize>> {
+        let info = self.info();
+        self.check_open()?;
+        let refuse = |reason: String| Err(Error::Refused { at: self.at(), reason });
+        if !info.access.readable() {
+            return refuse("no view of a write-only region: a memoryview can always be read; use region.write() or write_from()".into());
+        }
+        if info.byte_order != ByteOrder::NATIVE {
+            return refuse("no view of a region whose byte order is not this machine's: its items would be wrong; use region.read_into(), which swaps".into());
+        }
+        if let Some(reason) = self.read_effects() {
+            return refuse(format!(
+                "no view where a read has a side effect, for any look at the view would cause it: {reason}; use the register, or region.read()"
+            ));
+        }
+        let bytes = info.width.bytes() as u64;
+        let size = size.unwrap_or(info.size.saturating_sub(offset));
+        let value = |problem: String| Err(Error::Value { at: self.at(), problem });
+        if offset % bytes != 0 || size % bytes != 0 {
+            return value(format!(
+                "a view begins and ends at a multiple of {bytes} bytes, the region's access width; {offset:#x} and {size:#x} bytes do not"
+            ));
+        }
+        match offset.checked_add(size) {
+            Some(end) if end <= info.size => Ok(offset as usize..end as usize),
+            _ => value(format!("{size:#x} bytes from {offset:#x} go beyond the region's {:#x}", info.size)),
+        }
+    }
+
+    /// The first thing in the region that changes when read.
+    fn read_effects(&self) -> Option<String> {
+        let info = self.info();
+        if info.on_read.is_some() || info.fifo {
+            return Some("the map says so of the whole region".into());
+        }
+        first_effect(&info.nodes)
+    }
+
+    /// One more view.
+    ///
+    /// # Errors
+    /// The region is closed.
+    pub(crate) fn export(&self) -> Result<()> {
+        let mut views = self.views();
+        self.check_open()?;
+        *views += 1;
+        Ok(())
+    }
+
+    /// One view fewer.
+    pub(crate) fn release(&self) {
+        let mut views = self.views();
+        *views = views.saturating_sub(1);
+    }
+
+    pub(super) fn exports(&self) -> usize {
+        *self.views()
+    }
+
+    pub(super) fn close(&self) -> Result<()> {
+        let views = self.views();
+        if *views > 0 {
+            return Err(Error::Exported { at: self.at(), views: *views });
+        }
+        self.gate.store(CLOSED, Ordering::Release);
+        self.mapping.seal().map_err(|error| {
+            Error::Source(crate::error::SourceError::new(self.at(), "cannot unmap").errno(&error))
+        })
+    }
+
+    fn views(&self) -> MutexGuard<'_, usize> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn check_open(&self) -> Result<()> {
+        match self.closed() {
+            true => Err(Error::Refused { at: self.at(), reason: Refusal::CLOSED.into() }),
+            false => Ok(()),
+        }
+    }
+
+    fn check_readable(&self) -> Result<()> {
+        self.check_open()?;
+        match self.info().access.readable() {
+            true => Ok(()),
+            false => Err(Error::Refused { at: self.at(), reason: Refusal::WRITE_ONLY.into() }),
+        }
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        match self.info().access.writable() {
+            true => Ok(()),
+            false => Err(Error::Refused { at: self.at(), reason: Refusal::READ_ONLY.into() }),
+        }
+    }
+
+    fn word(&self, offset: u64, width: Option<Width>) -> Result<Word> {
+        let (word, _) = self.block(width.unwrap_or(self.info().width).bytes(), offset, width, None)?;
+        Ok(word)
+    }
+
+    /// The first word of a block of `length` bytes and the step to the next, checked against the region.
+    fn block(
+        &self,
+        length: usize,
+        offset: u64,
+        width: Option<Width>,
+        fixed: Option<bool>,
+    ) -> Result<(Word, usize)> {
+        let info = self.info();
+        let width = width.unwrap_or(info.width);
+        let bytes = width.bytes();
+        let wrong = |problem: String| Err(Error::Value { at: format!("{}+{offset:#x}", self.at()), problem });
+        if offset % bytes as u64 != 0 {
+            return wrong(format!("the offset is not a multiple of {bytes}, which a {}-bit access needs", width.bits()));
+        }
+        if length % bytes != 0 {
+            return wrong(format!("a buffer of {length} bytes is no whole number of {}-bit words", width.bits()));
+        }
+        let step = if fixed.unwrap_or(info.fifo) { 0 } else { bytes };
+        // At least one word, so that the address of an empty transfer is checked too.
+        let span = if step == 0 { bytes } else { length.max(bytes) } as u64;
+        match offset.checked_add(span) {
+            Some(end) if end <= info.size => {
+                let address = self.start().wrapping_add(offset as usize);
+                Ok((Word::new(address, width, info.byte_order), step))
+            }
+            _ => wrong(format!("{span:#x} bytes there go beyond the region's {:#x}", info.size)),
+        }
+    }
+
+    fn fault(&self, offset: u64, width: Width, write: bool, fault: Fault) -> Error {
+        Error::Bus(self.bus_fault(self.at(), offset, width, write, fault))
+    }
+
+    pub(super) fn bus_fault(
+        &self,
+        at: String,
+        offset: u64,
+        width: Width,
+        write: bool,
+        fault: Fault,
+    ) -> BusFault {
+        let physical = self.physical.map(|start| start.wrapping_add(offset));
+        BusFault { at, offset, physical, width, write, fault }
+    }
+}
+
+/// The first register here whose read changes something.
+fn first_effect(nodes: &[map::Node]) -> Option<String> {
+    nodes.iter().find_map(|node| match node {
+        map::Node::Register(register) => {
+            register.read_effect().map(|_| format!("reading {} does", register.name))
+        }
+        map::Node::Group(group) => first_effect(&group.nodes),
+    })
+}
+
+/// A word in the machine's byte order, as an item of a buffer.
+#[inline(always)]
+fn put(item: &mut [u8], value: u64) {
+    match item.len() {
+        1 => item.copy_from_slice(&(value as u8).to_ne_bytes()),
+        2 => item.copy_from_slice(&(value as u16).to_ne_bytes()),
+        4 => item.copy_from_slice(&(value as u32).to_ne_bytes()),
+        _ => item.copy_from_slice(&value.to_ne_bytes()),
+    }
+}
+
+/// The word that [`put`] put there.
+#[inline(always)]
+fn get(item: &[u8]) -> u64 {
+    match *item {
+        [a] => a.into(),
+        [a, b] => u16::from_ne_bytes([a, b]).into(),
+        [a, b, c, d] => u32::from_ne_bytes([a, b, c, d]).into(),
+        [a, b, c, d, e, f, g, h] => u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
+        _ => unreachable!("a word has 1, 2, 4 or 8 bytes"),
+    }
+}

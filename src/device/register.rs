@@ -1,0 +1,323 @@
+//! A register of an open device: read, write, modify, wait.
+#![allow(unsafe_code)] // The checks here are what makes an access sound.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::region::{Refusal, Region};
+use crate::access::{Fault, Word};
+use crate::error::{Error, Result};
+use crate::map::{self, Field};
+
+/// What all registers of one description share: the description, and the rules that follow from it.
+#[derive(Debug)]
+pub struct RegisterClass {
+    info: map::Register,
+    pub(crate) rules: Rules,
+}
+
+/// What a field write must do, worked out once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Load before the store.
+    pub load: bool,
+    /// Bits that are written back as they were read, unless they are named.
+    pub keep: u64,
+    /// What the other bits get, unless they are named: neutral values.
+    pub fixed: u64,
+    /// Bits that nothing can be written to safely: all of them must be named.
+    pub blocked: u64,
+}
+
+impl RegisterClass {
+    /// Works out the rules of a register.
+    pub fn new(info: map::Register) -> RegisterClass {
+        let all = info.width.mask();
+        // What is refused when everything else is named is what stands in the way.
+        let blocked = info
+            .fields
+            .iter()
+            .map(Field::mask)
+            .filter(|mask| info.write_plan(all & !mask).is_err())
+            .fold(0, |blocked, mask| blocked | mask);
+        let rules = match info.write_plan(blocked) {
+            Ok(plan) => Rules { load: plan.load, keep: plan.keep, fixed: plan.fixed, blocked },
+            // Bits no field covers stand in the way: every field write asks the map, which refuses with the reason.
+            Err(_) => Rules { load: false, keep: 0, fixed: 0, blocked: all },
+        };
+        RegisterClass { info, rules }
+    }
+
+    /// The description.
+    pub fn info(&self) -> &map::Register {
+        &self.info
+    }
+}
+
+/// A register of an open device.
+#[derive(Clone, Debug)]
+pub struct Register {
+    region: Arc<Region>,
+    class: Arc<RegisterClass>,
+    offset: u64,
+    path: String,
+    word: Word,
+    readable: bool,
+    writable: bool,
+}
+
+// SAFETY: the address in `word` lies in the mapping that `region` keeps, which is reachable from any thread.
+unsafe impl Send for Register {}
+// SAFETY: as above; accesses are single loads and stores, read-modify-write holds the region's lock.
+unsafe impl Sync for Register {}
+
+impl Register {
+    /// Lays a register over its region, `offset` bytes from its start.
+    pub(crate) fn new(
+        region: Arc<Region>,
+        class: Arc<RegisterClass>,
+        offset: u64,
+        path: String,
+    ) -> Register {
+        let word = region.word_of(class.info(), offset);
+        let access = class.info().access;
+        let (readable, writable) = (access.readable(), access.writable());
+        Register { region, class, offset, path, word, readable, writable }
+    }
+
+    /// What the map says of it.
+    pub fn info(&self) -> &map::Register {
+        self.class.info()
+    }
+
+    /// The rules of its field writes.
+    #[inline(always)]
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.class.rules
+    }
+
+    /// Where it is and how it is touched.
+    #[inline(always)]
+    pub(crate) fn word(&self) -> Word {
+        self.word
+    }
+
+    /// Whether the map lets it be read.
+    #[inline(always)]
+    pub fn readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Whether the map lets it be written.
+    #[inline(always)]
+    pub fn writable(&self) -> bool {
+        self.writable
+    }
+
+    /// The region it lies in.
+    #[inline(always)]
+    pub fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
+    /// From the device: `CH[3].CTRL`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// In bytes from the start of its region.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The physical address, where the source knows it.
+    pub fn physical(&self) -> Option<u64> {
+        self.region.physical().map(|start| start.wrapping_add(self.offset))
+    }
+
+    /// The device and path, for messages.
+    pub fn at(&self) -> String {
+        format!("{}.{}", self.region.device(), self.path)
+    }
+
+    /// Reads the register: one load.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a write-only register or a closed device; [`Error::Bus`].
+    pub fn read(&self) -> Result<u64> {
+        self.check_readable()?;
+        self.load()
+    }
+
+    /// Writes the register: one store, no load.
+    ///
+    /// # Errors
+    /// [`Error::Value`] where the value does not fit; [`Error::Refused`] for a read-only register or a closed device;
+    /// [`Error::Bus`].
+    pub fn write(&self, value: u64) -> Result<()> {
+        self.check_writable()?;
+        let width = self.info().width;
+        if value > width.mask() {
+            return Err(self.value_error(format!(
+                "{value:#x} does not fit the register's {} bits",
+                width.bits()
+            )));
+        }
+        let _held = self.region.lock.hold();
+        self.store(value)
+    }
+
+    /// Writes the fields under `mask` and spares all others: one load and one store on a readable register, one store
+    /// on a write-only one. `bits` are the fields' values in their place.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where a field is read-only, or another bit of the register cannot be spared; as for
+    /// [`Register::write`].
+    pub fn modify(&self, mask: u64, bits: u64) -> Result<()> {
+        self.check_writable()?;
+        for field in &self.info().fields {
+            if field.mask() & mask != 0 && !field.access.writable() {
+                let reason = Refusal::READ_ONLY_FIELD.into();
+                return Err(Error::Refused { at: format!("{}.{}", self.at(), field.name), reason });
+            }
+        }
+        let plan = self.info().write_plan(mask).map_err(|refusal| Error::Refused {
+            at: self.at(),
+            reason: refusal.to_string(),
+        })?;
+        let _held = self.region.lock.hold();
+        let kept = if plan.load { self.load()? & plan.keep } else { 0 };
+        self.store(kept | plan.fixed | bits & mask)
+    }
+
+    /// Reads until the bits under `mask` are `bits`; returns the value that had them. Sleeps `interval` between reads.
+    /// `go_on` is asked now and then and may end the wait.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] with the last value; as for [`Register::read`]; what `go_on` returns.
+    pub fn wait(
+        &self,
+        mask: u64,
+        bits: u64,
+        timeout: Option<Duration>,
+        interval: Duration,
+        mut go_on: impl FnMut() -> Result<()>,
+    ) -> Result<u64> {
+        /// How long a wait goes on before it asks.
+        const SLICE: Duration = Duration::from_millis(20);
+        self.check_readable()?;
+        let start = Instant::now();
+        let mut asked = start;
+        loop {
+            self.region.check_open()?;
+            let value = self.load()?;
+            if value & mask == bits {
+                return Ok(value);
+            }
+            let now = Instant::now();
+            let left = timeout.map(|timeout| timeout.saturating_sub(now - start));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(Error::Timeout {
+                    at: self.at(),
+                    after: timeout.unwrap_or_default(),
+                    last: format!("the register was last {value:#x}{}", self.decoded(value, mask)),
+                });
+            }
+            if now - asked >= SLICE {
+                go_on()?;
+                asked = now;
+            }
+            // A long interval is slept in slices, so that the wait can be ended.
+            let wake = now + left.map_or(interval, |left| interval.min(left));
+            while let Some(rest) = wake.checked_duration_since(Instant::now()) {
+                if rest.is_zero() {
+                    break;
+                }
+                std::thread::sleep(rest.min(SLICE));
+                go_on()?;
+                asked = Instant::now();
+            }
+        }
+    }
+
+    /// `, with READY=0 (wanted under the mask)`, for a message.
+    fn decoded(&self, value: u64, mask: u64) -> String {
+        let fields: Vec<_> = self
+            .info()
+            .fields
+            .iter()
+            .filter(|field| field.mask() & mask != 0)
+            .map(|field| format!("{}={:#x}", field.name, (value & field.mask()) >> field.lsb))
+            .collect();
+        if fields.is_empty() { String::new() } else { format!(", with {}", fields.join(", ")) }
+    }
+
+    /// The value with the bits under `mask` set to `bits`, over the reset value, every other field at its neutral
+    /// value. Touches nothing.
+    pub fn encode(&self, mask: u64, bits: u64) -> u64 {
+        let info = self.info();
+        let mut value = info.reset.map_or(0, |reset| reset.value);
+        for field in &info.fields {
+            if let Some(effect) = field.on_write {
+                let neutral = if effect.neutral() == Some(true) { field.mask() } else { 0 };
+                value = value & !field.mask() | neutral;
+            }
+        }
+        value & !mask | bits & mask
+    }
+
+    /// A field by name.
+    ///
+    /// # Errors
+    /// [`Error::Path`] with the near names.
+    pub fn field(&self, name: &str) -> Result<&Field> {
+        let fields = &self.info().fields;
+        fields.iter().find(|field| field.name == name).ok_or_else(|| {
+            let names = fields.iter().map(|field| field.name.as_str());
+            Error::Path(map::PathError::unknown_field(&self.at(), name, names))
+        })
+    }
+
+    fn load(&self) -> Result<u64> {
+        // SAFETY: `word_of` checked the place against the mapping, which `region` keeps.
+        unsafe { self.word.load() }.map_err(|fault| self.fault(false, fault))
+    }
+
+    fn store(&self, value: u64) -> Result<()> {
+        // SAFETY: as for `load`; the callers have checked that the register, and so its region, is writable.
+        unsafe { self.word.store(value) }.map_err(|fault| self.fault(true, fault))
+    }
+
+    fn check_readable(&self) -> Result<()> {
+        self.check_open()?;
+        match self.readable {
+            true => Ok(()),
+            false => Err(Error::Refused { at: self.at(), reason: Refusal::WRITE_ONLY.into() }),
+        }
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        match self.writable {
+            true => Ok(()),
+            false => Err(Error::Refused { at: self.at(), reason: Refusal::READ_ONLY.into() }),
+        }
+    }
+
+    fn check_open(&self) -> Result<()> {
+        match self.region.closed() {
+            true => Err(Error::Refused { at: self.at(), reason: Refusal::CLOSED.into() }),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn value_error(&self, problem: String) -> Error {
+        Error::Value { at: self.at(), problem }
+    }
+
+    /// The error for a fault that an access of this register met.
+    pub(crate) fn fault(&self, write: bool, fault: Fault) -> Error {
+        let width = self.info().width;
+        Error::Bus(self.region.bus_fault(self.at(), self.offset, width, write, fault))
+    }
+}

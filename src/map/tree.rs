@@ -1,0 +1,259 @@
+//! TOML with places: each key and value knows its file and span, so that files can be laid over each other.
+
+use std::path::{Component, Path};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Place, Report, SourceFile};
+use super::library;
+
+/// A larger file is no map.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Tree {
+    pub place: Place,
+    pub value: Value,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Table(Vec<(Key, Tree)>),
+    List(Vec<Tree>),
+    Text(String),
+    /// None where it does not fit 128 bits.
+    Integer(Option<i128>),
+    Bool(bool),
+    Float,
+    Date,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    pub name: String,
+    pub place: Place,
+}
+
+impl Tree {
+    pub fn table(&self) -> &[(Key, Tree)] {
+        match &self.value {
+            Value::Table(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Tree> {
+        self.table().iter().find(|(key, _)| key.name == name).map(|(_, tree)| tree)
+    }
+
+    /// What it is, for a message.
+    pub fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Table(_) => "a table",
+            Value::List(_) => "a list",
+            Value::Text(_) => "a string",
+            Value::Integer(_) => "an integer",
+            Value::Bool(_) => "a boolean",
+            Value::Float => "a float",
+            Value::Date => "a date",
+        }
+    }
+
+    /// Lays `over` over this tree: tables key by key, everything else replaced.
+    pub fn overlay(&mut self, over: Tree) {
+        match (&mut self.value, over.value) {
+            (Value::Table(below), Value::Table(above)) => {
+                self.place = over.place;
+                for (key, tree) in above {
+                    match below.iter_mut().find(|(known, _)| known.name == key.name) {
+                        Some((known, old)) => {
+                            known.place = key.place;
+                            old.overlay(tree);
+                        }
+                        None => below.push((key, tree)),
+                    }
+                }
+            }
+            (_, value) => *self = Tree { place: over.place, value },
+        }
+    }
+}
+
+/// Reads a file from disk and what it includes. None where it cannot be read at all, which is reported.
+pub(super) fn read_file(path: &Path, name: String, report: &mut Report) -> Option<Tree> {
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(problem) => {
+            report.whole_file(name, problem);
+            return None;
+        }
+    };
+    let file = SourceFile { name, path: Some(path.into()), text };
+    read_text_of(file, report, &mut Vec::new())
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_string(),
+        _ => error.to_string(),
+    })?;
+    if metadata.is_dir() {
+        return Err("is a directory, not a file".into());
+    }
+    if metadata.len() > MOST_BYTES {
+        return Err(format!("is {} bytes long: too long for a map", metadata.len()));
+    }
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    String::from_utf8(bytes).map_err(|error| {
+        format!("is not UTF-8, as TOML is: byte {} is wrong", error.utf8_error().valid_up_to())
+    })
+}
+
+/// Reads a text and what it includes. `above` are the files that include it.
+pub(super) fn read_text_of(
+    file: SourceFile,
+    report: &mut Report,
+    above: &mut Vec<String>,
+) -> Option<Tree> {
+    let index = report.files.len();
+    let path = file.path.clone();
+    let name = file.name.clone();
+    // A byte-order mark is blank, so that places stay right.
+    let text = match file.text.strip_prefix('\u{feff}') {
+        Some(rest) => format!("   {rest}"),
+        None => file.text.clone(),
+    };
+    report.files.push(SourceFile { text: text.clone(), ..file });
+    let (table, errors) = DeTable::parse_recoverable(&text);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        report.error(&Place { file: index, span }, first_line(error.message()));
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    let span = table.span();
+    let mut tree = Tree { place: Place { file: index, span }, value: convert_table(table.into_inner(), index) };
+    let Value::Table(entries) = &mut tree.value else { return None };
+    let Some(at) = entries.iter().position(|(key, _)| key.name == "include") else {
+        return Some(tree);
+    };
+    let (_, list) = entries.remove(at);
+    above.push(name);
+    let mut base: Option<Tree> = None;
+    for (included, place) in include_names(&list, report) {
+        if let Some(tree) = include(&included, &place, path.as_deref(), report, above) {
+            match &mut base {
+                None => base = Some(tree),
+                Some(base) => base.overlay(tree),
+            }
+        }
+    }
+    above.pop();
+    Some(match base {
+        None => tree,
+        Some(mut base) => {
+            base.overlay(tree);
+            base
+        }
+    })
+}
+
+fn include_names(list: &Tree, report: &mut Report) -> Vec<(String, Place)> {
+    let items = match &list.value {
+        Value::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(list),
+    };
+    let mut names = Vec::new();
+    for item in items {
+        match &item.value {
+            Value::Text(name) => names.push((name.clone(), item.place.clone())),
+            _ => {
+                report
+                    .error(&item.place, format!("include takes file names, not {}", item.kind()))
+                    .help("include = [\"common.toml\"]");
+            }
+        }
+    }
+    names
+}
+
+/// One included file. A map is data: it reaches no file outside the folder of the file the user named.
+fn include(
+    name: &str,
+    place: &Place,
+    from: Option<&Path>,
+    report: &mut Report,
+    above: &mut Vec<String>,
+) -> Option<Tree> {
+    let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    if !inside || name.is_empty() {
+        report
+            .error(place, format!("{name:?} lies outside the folder of this file"))
+            .help("an included file lies beside the file that includes it, or in a folder below");
+        return None;
+    }
+    let (shown, path, text) = match from {
+        None => match library::text(name) {
+            Some((origin, text)) => (origin, None, Ok(text.to_string())),
+            None => (name.to_string(), None, Err("is no file of the library".to_string())),
+        },
+        Some(from) => {
+            let folder = from.parent().unwrap_or(Path::new(""));
+            let path = folder.join(name);
+            // A symbolic link could lead out of the folder all the same.
+            let real = path.canonicalize();
+            let home = match folder.as_os_str().is_empty() {
+                true => Path::new(".").canonicalize(),
+                false => folder.canonicalize(),
+            };
+            let text = match (real, home) {
+                (Ok(real), Ok(home)) if !real.starts_with(&home) => {
+                    Err("lies outside the folder of this file, through a symbolic link".into())
+                }
+                _ => read_text(&path),
+            };
+            (path.display().to_string(), Some(path), text)
+        }
+    };
+    if above.contains(&shown) || report.files[place.file].name == shown {
+        report.error(place, format!("{name} includes itself: {} -> {shown}", above.join(" -> ")));
+        return None;
+    }
+    match text {
+        Ok(text) => read_text_of(SourceFile { name: shown, path, text }, report, above),
+        Err(problem) => {
+            report.error(place, format!("cannot include {name}: {problem}"));
+            None
+        }
+    }
+}
+
+fn convert_table(table: DeTable<'_>, file: usize) -> Value {
+    let entry = |(key, value): (Spanned<_>, Spanned<DeValue<'_>>)| {
+        let place = Place { file, span: key.span() };
+        let name: std::borrow::Cow<'_, str> = key.into_inner();
+        (Key { name: name.into_owned(), place }, convert(value, file))
+    };
+    Value::Table(table.into_iter().map(entry).collect())
+}
+
+fn convert(value: Spanned<DeValue<'_>>, file: usize) -> Tree {
+    let place = Place { file, span: value.span() };
+    let value = match value.into_inner() {
+        DeValue::Table(table) => convert_table(table, file),
+        DeValue::Array(items) => Value::List(items.into_iter().map(|item| convert(item, file)).collect()),
+        DeValue::String(text) => Value::Text(text.into_owned()),
+        DeValue::Integer(number) => Value::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok()),
+        DeValue::Boolean(value) => Value::Bool(value),
+        DeValue::Float(_) => Value::Float,
+        DeValue::Datetime(_) => Value::Date,
+    };
+    Tree { place, value }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or("is not TOML").to_string()
+}

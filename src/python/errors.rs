@@ -1,0 +1,117 @@
+//! The one place where errors become Python exceptions.
+
+use nix::libc;
+use pyo3::exceptions::{
+    PyBufferError, PyException, PyKeyboardInterrupt, PyOSError, PyPermissionError, PyTimeoutError, PyValueError,
+};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+use crate::error::Error;
+
+/// An error on its way to Python.
+#[derive(Debug)]
+pub(crate) struct Failed(pub Error);
+
+struct Kinds {
+    map: Py<PyType>,
+    access: Py<PyType>,
+    bus: Py<PyType>,
+    source: Py<PyType>,
+    timeout: Py<PyType>,
+}
+
+static KINDS: PyOnceLock<Kinds> = PyOnceLock::new();
+
+/// Makes the exception classes and adds them to the module.
+pub(super) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let make = |name: &str, doc: &str, bases: &[&Bound<'_, PyType>]| -> PyResult<Py<PyType>> {
+        let names = PyDict::new(py);
+        names.set_item("__module__", "devregs")?;
+        names.set_item("__doc__", doc)?;
+        let made = py.get_type::<PyType>().call1((name, PyTuple::new(py, bases)?, names))?;
+        Ok(made.cast_into::<PyType>()?.unbind())
+    };
+    let base = make(
+        "DevregsError",
+        "Base of every error of devregs.",
+        &[&py.get_type::<PyException>()],
+    )?;
+    let make = |name: &str, doc: &str, standard: Bound<'_, PyType>| {
+        make(name, doc, &[base.bind(py), &standard])
+    };
+    let kinds = Kinds {
+        map: make(
+            "MapError",
+            "A map is wrong, or a name, path or value does not fit the map.",
+            py.get_type::<PyValueError>(),
+        )?,
+        access: make(
+            "AccessError",
+            "The map, or the state of the device object, forbids the access.",
+            py.get_type::<PyPermissionError>(),
+        )?,
+        bus: make(
+            "BusError",
+            "The bus answered an access with a fault.\n\nAttributes: at, offset, address, width, write, signal, code.",
+            py.get_type::<PyOSError>(),
+        )?,
+        source: make(
+            "SourceError",
+            "A source cannot be opened, or went away. `errno` is set where the system gave one.",
+            py.get_type::<PyOSError>(),
+        )?,
+        timeout: make(
+            "WaitTimeout",
+            "A wait ran out of time.",
+            py.get_type::<PyTimeoutError>(),
+        )?,
+    };
+    module.add("DevregsError", base)?;
+    module.add("MapError", &kinds.map)?;
+    module.add("AccessError", &kinds.access)?;
+    module.add("BusError", &kinds.bus)?;
+    module.add("SourceError", &kinds.source)?;
+    module.add("WaitTimeout", &kinds.timeout)?;
+    // A second import in the same process finds them there already, and they are the same.
+    let _ = KINDS.set(py, kinds);
+    Ok(())
+}
+
+impl From<Failed> for PyErr {
+    fn from(Failed(error): Failed) -> PyErr {
+        Python::attach(|py| raise(py, &error).unwrap_or_else(|error| error))
+    }
+}
+
+fn raise(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+    let text = error.to_string();
+    let Some(kinds) = KINDS.get(py) else {
+        return Ok(PyException::new_err(text));
+    };
+    let made = match error {
+        Error::Map(_) | Error::Path(_) | Error::Value { .. } => kinds.map.bind(py).call1((text,))?,
+        Error::Refused { .. } => kinds.access.bind(py).call1((text,))?,
+        Error::Interrupted => return Ok(PyKeyboardInterrupt::new_err(())),
+        Error::Exported { .. } => return Ok(PyBufferError::new_err(text)),
+        Error::Timeout { .. } => kinds.timeout.bind(py).call1((text,))?,
+        Error::Source(source) => match source.errno {
+            Some(errno) => kinds.source.bind(py).call1((errno, text))?,
+            None => kinds.source.bind(py).call1((text,))?,
+        },
+        Error::Bus(fault) => {
+            let made = kinds.bus.bind(py).call1((libc::EFAULT, text))?;
+            made.setattr("at", &fault.at)?;
+            made.setattr("offset", fault.offset)?;
+            made.setattr("address", fault.physical)?;
+            made.setattr("width", fault.width.bits())?;
+            made.setattr("write", fault.write)?;
+            made.setattr("signal", fault.fault.signal)?;
+            made.setattr("code", fault.fault.code)?;
+            made
+        }
+    };
+    Ok(PyErr::from_value(made))
+}

@@ -1,0 +1,313 @@
+//! `Group` and `Array`: registers under names and indices.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::exceptions::{PyAttributeError, PyIndexError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PySlice};
+
+use super::classes::{Kind, Shape};
+use super::errors::Failed;
+use super::hot::set_slot;
+use super::names;
+use super::register::{PyRegister, RegisterSeed};
+use crate::device::{Region, Register};
+use crate::map::{Path, PathError, Segment};
+
+/// What a group's class is made an object from. Not to be had from Python.
+#[pyclass(frozen)]
+pub(crate) struct GroupSeed {
+    pub path: String,
+    pub parts: Vec<(String, Py<PyAny>)>,
+}
+
+/// A cluster of registers: its registers and groups are attributes.
+#[pyclass(name = "Group", module = "devregs", frozen, subclass, weakref)]
+pub(crate) struct PyGroup {
+    path: String,
+    parts: Vec<(String, Py<PyAny>)>,
+}
+
+impl PyGroup {
+    pub fn from_seed(py: Python<'_>, seed: &Bound<'_, PyAny>) -> PyResult<PyGroup> {
+        let seed = seed.cast::<GroupSeed>().map_err(|_| {
+            PyTypeError::new_err("devices are made by opening them: devregs.open(map, source)")
+        })?;
+        let seed = seed.get();
+        let parts = seed.parts.iter().map(|(name, part)| (name.clone(), part.clone_ref(py)));
+        Ok(PyGroup { path: seed.path.clone(), parts: parts.collect() })
+    }
+
+    pub fn part<'py>(&self, py: Python<'py>, name: &str) -> Option<Bound<'py, PyAny>> {
+        self.parts.iter().find(|(known, _)| known == name).map(|(_, part)| part.bind(py).clone())
+    }
+
+    /// The part at a path; a field at its end is not followed but returned as its name.
+    fn walk<'py>(
+        slf: &Bound<'py, Self>,
+        text: &str,
+    ) -> PyResult<(Bound<'py, PyAny>, Option<String>)> {
+        let py = slf.py();
+        let path = Path::parse(text).map_err(|error| Failed(error.into()))?;
+        let mut here = slf.clone().into_any();
+        for Segment { name, index } in path.segments() {
+            if here.is_instance_of::<PyRegister>() {
+                return Ok((here, Some(name.to_string())));
+            }
+            let Ok(group) = here.cast::<PyGroup>() else {
+                let at = here.cast::<PyArray>().map(|array| array.get().path.clone());
+                let at = at.unwrap_or_default();
+                return Err(Failed(PathError::needs_index(text, &at).into()).into());
+            };
+            let group = group.get();
+            let Some(part) = group.part(py, name) else {
+                let names = group.parts.iter().map(|(name, _)| name.as_str());
+                return Err(Failed(PathError::unknown(&group.path, name, names).into()).into());
+            };
+            here = match index {
+                None => part,
+                Some(index) => match part.cast::<PyArray>() {
+                    Ok(array) => array.get().element(py, *index)?,
+                    Err(_) => return Err(Failed(PathError::no_array(text, name).into()).into()),
+                },
+            };
+        }
+        Ok((here, None))
+    }
+
+    /// Every register below, in the order of the map.
+    fn collect(&self, py: Python<'_>, into: &Bound<'_, PyList>) -> PyResult<()> {
+        self.parts.iter().try_for_each(|(_, part)| collect(part.bind(py), into))
+    }
+}
+
+fn collect(part: &Bound<'_, PyAny>, into: &Bound<'_, PyList>) -> PyResult<()> {
+    let py = part.py();
+    if let Ok(group) = part.cast::<PyGroup>() {
+        return group.get().collect(py, into);
+    }
+    match part.cast::<PyArray>() {
+        Ok(array) => {
+            let array = array.get();
+            (0..array.count()).try_for_each(|index| collect(&array.element(py, index)?, into))
+        }
+        Err(_) => into.append(part),
+    }
+}
+
+#[pymethods]
+impl PyGroup {
+    #[new]
+    fn new(py: Python<'_>, seed: &Bound<'_, PyAny>) -> PyResult<PyGroup> {
+        PyGroup::from_seed(py, seed)
+    }
+
+    #[getter]
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn __getitem__<'py>(slf: &Bound<'py, Self>, path: &str) -> PyResult<Bound<'py, PyAny>> {
+        match PyGroup::walk(slf, path)? {
+            (part, None) => Ok(part),
+            (register, Some(field)) => register.get_item(field),
+        }
+    }
+
+    fn __setitem__(slf: &Bound<'_, Self>, path: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        match PyGroup::walk(slf, path)? {
+            (register, Some(field)) => register.set_item(field, value),
+            (part, None) => match part.cast::<PyRegister>() {
+                Ok(register) => register.get().write(value),
+                Err(_) => Err(PyTypeError::new_err(format!("{path} is no register and no field"))),
+            },
+        }
+    }
+
+    /// Every register in it, arrays element by element, in the order of the map.
+    fn registers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let list = PyList::empty(py);
+        self.collect(py, &list)?;
+        Ok(list.try_iter()?.into_any())
+    }
+
+    fn __setattr__(&self, name: &str, _value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let known = self.parts.iter().any(|(known, _)| known == name);
+        Err(PyAttributeError::new_err(match known {
+            true => format!("a register is not assigned to but written: {name}.write(value), or {name}.FIELD = value"),
+            false => format!("{} has no part {name:?} to set", self.shown()),
+        }))
+    }
+
+    fn __delattr__(&self, name: &str) -> PyResult<()> {
+        Err(PyAttributeError::new_err(format!("{name} belongs to the map and cannot be deleted")))
+    }
+
+    fn __dir__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
+        // The slots are in the class; parts that are no attributes are reached as group["name"].
+        names(slf.py(), slf.as_any(), std::iter::empty())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<{} with {}>", self.shown(), self.parts.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", "))
+    }
+
+    fn _ipython_key_completions_(&self) -> Vec<String> {
+        self.parts.iter().map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl PyGroup {
+    fn shown(&self) -> &str {
+        if self.path.is_empty() { "the device" } else { &self.path }
+    }
+}
+
+/// Registers or groups that repeat. Elements are made when asked for.
+#[pyclass(name = "Array", module = "devregs", frozen)]
+pub(crate) struct PyArray {
+    path: String,
+    shape: Arc<Shape>,
+    region: Arc<Region>,
+    /// Of the first element, in bytes from the start of the region.
+    offset: u64,
+    made: Mutex<HashMap<u64, Py<PyAny>>>,
+}
+
+/// Elements kept once made; those of a larger array are made anew each time.
+const MOST_KEPT: usize = 1 << 16;
+
+impl PyArray {
+    fn count(&self) -> u64 {
+        self.shape.array.map_or(0, |array| array.count)
+    }
+
+    pub fn element<'py>(&self, py: Python<'py>, index: u64) -> PyResult<Bound<'py, PyAny>> {
+        let Some(array) = self.shape.array.filter(|array| index < array.count) else {
+            return Err(PyIndexError::new_err(format!(
+                "{}[{index}]: the index goes from 0 to {}",
+                self.path,
+                self.count().saturating_sub(1)
+            )));
+        };
+        let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(element) = made().get(&index) {
+            return Ok(element.bind(py).clone());
+        }
+        let offset = self.offset + index * array.stride;
+        let new = element(py, &self.shape, &self.region, offset, format!("{}[{index}]", self.path))?;
+        let mut made = made();
+        if made.len() >= MOST_KEPT {
+            return Ok(new);
+        }
+        // Another thread may have made it meanwhile: there is one.
+        Ok(made.entry(index).or_insert_with(|| new.unbind()).bind(py).clone())
+    }
+}
+
+#[pymethods]
+impl PyArray {
+    #[getter]
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    #[getter]
+    fn stride(&self) -> u64 {
+        self.shape.array.map_or(0, |array| array.stride)
+    }
+
+    fn __len__(&self) -> PyResult<usize> {
+        usize::try_from(self.count()).map_err(|_| PyIndexError::new_err("the array is longer than this machine counts"))
+    }
+
+    fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = index.py();
+        if let Ok(slice) = index.cast::<PySlice>() {
+            let length = isize::try_from(self.count()).unwrap_or(isize::MAX);
+            let range = slice.indices(length)?;
+            let list = PyList::empty(py);
+            for step in 0..range.slicelength {
+                list.append(self.element(py, (range.start + step as isize * range.step) as u64)?)?;
+            }
+            return Ok(list.into_any());
+        }
+        let wanted = index.extract::<i64>().map_err(|_| {
+            PyTypeError::new_err(format!("{}[…] takes an integer or a slice, not {}", self.path, super::values::kind(index)))
+        })?;
+        let from_end = self.count().checked_sub(wanted.unsigned_abs());
+        match u64::try_from(wanted) {
+            Ok(index) => self.element(py, index),
+            Err(_) => match from_end {
+                Some(index) => self.element(py, index),
+                None => Err(PyIndexError::new_err(format!(
+                    "{}[{wanted}]: the array has {} elements",
+                    self.path,
+                    self.count()
+                ))),
+            },
+        }
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<{}[0..{}], {} bytes apart>", self.path, self.count().saturating_sub(1), self.stride())
+    }
+}
+
+/// Lays a shape over a region: `base` is where its holder begins, `prefix` the holder's path with its dot.
+pub(crate) fn place<'py>(
+    py: Python<'py>,
+    shape: &Arc<Shape>,
+    region: &Arc<Region>,
+    base: u64,
+    prefix: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let path = format!("{prefix}{}", shape.name);
+    let offset = base + shape.offset;
+    if shape.array.is_none() {
+        return element(py, shape, region, offset, path);
+    }
+    let array = PyArray {
+        path,
+        shape: shape.clone(),
+        region: region.clone(),
+        offset,
+        made: Mutex::default(),
+    };
+    Ok(Bound::new(py, array)?.into_any())
+}
+
+fn element<'py>(
+    py: Python<'py>,
+    shape: &Arc<Shape>,
+    region: &Arc<Region>,
+    offset: u64,
+    path: String,
+) -> PyResult<Bound<'py, PyAny>> {
+    match &shape.kind {
+        Kind::Register(shared) => {
+            let register = Register::new(region.clone(), shared.class.clone(), offset, path);
+            shape.ty.bind(py).call1((RegisterSeed { register, shared: shared.clone() },))
+        }
+        Kind::Group(shapes) => {
+            let prefix = format!("{path}.");
+            let parts = shapes
+                .iter()
+                .map(|part| Ok((part.name.clone(), place(py, part, region, offset, &prefix)?.unbind())))
+                .collect::<PyResult<Vec<_>>>()?;
+            let filled: Vec<_> = shapes
+                .iter()
+                .zip(&parts)
+                .map(|(part, (_, object))| (part.attribute.as_ref(), object.clone_ref(py)))
+                .collect();
+            let group = shape.ty.bind(py).call1((GroupSeed { path, parts },))?;
+            for (attribute, object) in filled {
+                if let Some(attribute) = attribute {
+                    set_slot(&group, attribute.bind(py), object.bind(py))?;
+                }
+            }
+            Ok(group)
+        }
+    }
+}

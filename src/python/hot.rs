@@ -1,0 +1,393 @@
+//! The short way of the calls a script makes a million times: read, write, modify, a field read and a field write.
+//!
+//! pyo3's own wrappers cost more than the access (tracking the interpreter, parsing arguments, keyword dictionaries).
+//! So these few are C functions, put in the place of the methods of `Register` and the slots of `Field`. Each does the
+//! usual case, with checks the class has worked out before, and leaves everything else (another type of value, a closed
+//! device, what the map forbids, a fault) to the long way, which is ordinary code. What is done and what is refused
+//! is the same on both ways; only the nanoseconds differ.
+#![allow(unsafe_code)] // Raw entry points of CPython.
+
+use std::ffi::{CStr, c_int};
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use pyo3::pyclass::boolean_struct::True;
+use pyo3::{PyClass, PyTypeInfo};
+use pyo3::ffi;
+use pyo3::panic::PanicException;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString};
+
+use super::errors::Failed;
+use super::field::PyField;
+use super::register::PyRegister;
+
+type Object = *mut ffi::PyObject;
+
+/// Puts the functions where CPython looks for them.
+pub(super) fn install(py: Python<'_>) -> PyResult<()> {
+    method(py, c"read", ffi::METH_NOARGS, ffi::PyMethodDefPointer { PyCFunction: read }, READ)?;
+    method(py, c"write", ffi::METH_O, ffi::PyMethodDefPointer { PyCFunction: write }, WRITE)?;
+    let modify = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: modify };
+    method(py, c"modify", ffi::METH_FASTCALL | ffi::METH_KEYWORDS, modify, MODIFY)?;
+    let field = PyField::type_object_raw(py);
+    // SAFETY: the type is ours and ready, nobody has an object of it yet, and the new functions keep the slots'
+    // contract: they hand what they do not know to the functions that were there.
+    unsafe {
+        if let (Some(get), Some(set)) = ((*field).tp_descr_get, (*field).tp_descr_set) {
+            let _ = LONG_WAY.set(py, (get, set));
+            (*field).tp_descr_get = Some(field_get);
+            (*field).tp_descr_set = Some(field_set);
+            ffi::PyType_Modified(field);
+        }
+    }
+    Ok(())
+}
+
+const READ: &CStr = c"read($self, /)\n--\n\nRead the register: one load.";
+const WRITE: &CStr = c"write($self, value, /)\n--\n\nWrite the register: one store, no load.";
+const MODIFY: &CStr = c"modify($self, fields={}, /, **kwargs)\n--\n\nWrite some fields and keep the others: one load and one store.";
+
+/// The slots of `Field` as pyo3 made them.
+static LONG_WAY: PyOnceLock<(ffi::descrgetfunc, ffi::descrsetfunc)> = PyOnceLock::new();
+
+/// Adds a method to `Register`. Its definition lives as long as the process, as CPython wants it.
+fn method(
+    py: Python<'_>,
+    name: &'static CStr,
+    flags: c_int,
+    function: ffi::PyMethodDefPointer,
+    doc: &'static CStr,
+) -> PyResult<()> {
+    let register = py.get_type::<PyRegister>();
+    let definition = Box::leak(Box::new(ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: function,
+        ml_flags: flags,
+        ml_doc: doc.as_ptr(),
+    }));
+    // SAFETY: the type is alive, the definition lives for ever, and each function has the signature of its flags.
+    let descriptor = unsafe {
+        Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(register.as_ptr().cast(), definition))?
+    };
+    register.setattr(PyString::new(py, &name.to_string_lossy()), descriptor)
+}
+
+/// Fills a slot of a group or device, whose own `__setattr__` refuses everybody.
+pub(super) fn set_slot(
+    object: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyString>,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    // SAFETY: three live objects.
+    let done = unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value.as_ptr()) };
+    if done == 0 { Ok(()) } else { Err(PyErr::fetch(object.py())) }
+}
+
+/// The Rust value of an object.
+///
+/// # Safety
+/// `object` is a live instance of `T`, which outlives `'a`; the thread is attached to the interpreter.
+#[inline(always)]
+unsafe fn get<'a, T: PyClass<Frozen = True> + Sync>(object: Object) -> &'a T {
+    // SAFETY: the caller's promise. No reference is counted, so none may be dropped.
+    unsafe {
+        let py = Python::assume_attached();
+        let object = ManuallyDrop::new(Bound::from_owned_ptr(py, object));
+        &*ptr::from_ref(object.cast_unchecked::<T>().get())
+    }
+}
+
+/// The number of an exact int that fits 64 bits; None for whatever else.
+///
+/// # Safety
+/// `value` is a live object; the thread is attached and no exception is set.
+#[inline(always)]
+unsafe fn number(value: Object) -> Option<u64> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if ffi::PyLong_CheckExact(value) == 0 {
+            return None;
+        }
+        let number = ffi::PyLong_AsUnsignedLongLong(value);
+        if number == u64::MAX && !ffi::PyErr_Occurred().is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        Some(number)
+    }
+}
+
+/// Does the long way. A panic becomes an exception, as pyo3 makes it one.
+#[cold]
+#[inline(never)]
+fn long_way<T>(failed: T, way: impl FnOnce(Python<'_>) -> PyResult<T>) -> T {
+    Python::attach(|py| {
+        let done = catch_unwind(AssertUnwindSafe(|| way(py)));
+        match done.unwrap_or_else(|_| Err(PanicException::new_err("devregs panicked"))) {
+            Ok(value) => value,
+            Err(error) => {
+                error.restore(py);
+                failed
+            }
+        }
+    })
+}
+
+#[inline(always)]
+fn none() -> Object {
+    // SAFETY: None lives as long as the interpreter; one more reference to it is counted.
+    unsafe {
+        let none = ffi::Py_None();
+        ffi::Py_INCREF(none);
+        none
+    }
+}
+
+#[inline(always)]
+fn int(value: u64) -> Object {
+    // SAFETY: the callers are attached to the interpreter.
+    unsafe {
+        match std::ffi::c_long::try_from(value) {
+            // Half the cost of the unsigned one, and most values fit.
+            Ok(value) => ffi::PyLong_FromLong(value),
+            Err(_) => ffi::PyLong_FromUnsignedLongLong(value),
+        }
+    }
+}
+
+unsafe extern "C" fn read(slf: Object, _: Object) -> Object {
+    // SAFETY: CPython has checked that `slf` is a Register.
+    let this = unsafe { get::<PyRegister>(slf) };
+    let register = &this.register;
+    if !register.readable() || register.region().gated() {
+        return long_way(ptr::null_mut(), |py| Ok(this.read()?.into_pyobject(py)?.into_ptr().cast()));
+    }
+    // SAFETY: the register's place was checked against the mapping that it keeps.
+    match unsafe { register.word().load() } {
+        Ok(value) => int(value),
+        Err(fault) => long_way(ptr::null_mut(), |_| Err(Failed(register.fault(false, fault)).into())),
+    }
+}
+
+unsafe extern "C" fn write(slf: Object, value: Object) -> Object {
+    // SAFETY: CPython has checked that `slf` is a Register.
+    let this = unsafe { get::<PyRegister>(slf) };
+    let register = &this.register;
+    // SAFETY: `value` is the argument of the call.
+    let number = unsafe { number(value) }.filter(|&number| number <= register.word().width.mask());
+    let Some(number) = number.filter(|_| register.writable() && !register.region().gated()) else {
+        return long_way(ptr::null_mut(), |py| {
+            // SAFETY: as above.
+            let value = unsafe { Bound::from_borrowed_ptr(py, value) };
+            this.write(&value).map(|()| none())
+        });
+    };
+    let held = register.region().lock.hold();
+    // SAFETY: the register's place was checked against the mapping, and a writable register's mapping is writable.
+    let done = unsafe { register.word().store(number) };
+    drop(held);
+    match done {
+        Ok(()) => none(),
+        Err(fault) => long_way(ptr::null_mut(), |_| Err(Failed(register.fault(true, fault)).into())),
+    }
+}
+
+unsafe extern "C" fn modify(
+    slf: Object,
+    args: *const Object,
+    positional: ffi::Py_ssize_t,
+    names: Object,
+) -> Object {
+    // SAFETY: CPython has checked that `slf` is a Register.
+    let this = unsafe { get::<PyRegister>(slf) };
+    // SAFETY: the arguments are as CPython's fast calls pass them: positional ones, then one for each name.
+    let gathered = unsafe { gather(this, args, positional, names) };
+    if let Some((mask, bits)) = gathered {
+        if let Some(done) = store_fields(this, mask, bits) {
+            return match done {
+                true => none(),
+                false => ptr::null_mut(),
+            };
+        }
+    }
+    long_way(ptr::null_mut(), |py| {
+        // SAFETY: as above.
+        unsafe { modify_long(py, this, args, positional, names) }.map(|()| none())
+    })
+}
+
+/// The mask and bits of fields given by keyword, where each is a field of the register and a number that fits it.
+///
+/// # Safety
+/// The arguments of a fast call with keywords.
+#[inline(always)]
+unsafe fn gather(
+    this: &PyRegister,
+    args: *const Object,
+    positional: ffi::Py_ssize_t,
+    names: Object,
+) -> Option<(u64, u64)> {
+    if positional != 0 || names.is_null() {
+        return None;
+    }
+    let (mut mask, mut bits) = (0, 0);
+    // SAFETY: `names` is a tuple of strings, and there is an argument for each.
+    unsafe {
+        for index in 0..ffi::PyTuple_GET_SIZE(names) {
+            let name = ffi::PyTuple_GET_ITEM(names, index);
+            // Names in code are interned, and so are ours: comparing addresses is enough, or the long way is taken.
+            let place = this.shared.names.iter().position(|known| known.as_ptr() == name)?;
+            let field = this.shared.fields[place].get();
+            let value = number(*args.offset(index)).filter(|&value| value <= field.low_mask)?;
+            let field_mask = field.low_mask << field.lsb;
+            if !field.writable || mask & field_mask != 0 {
+                return None;
+            }
+            mask |= field_mask;
+            bits |= value << field.lsb;
+        }
+    }
+    (mask != 0).then_some((mask, bits))
+}
+
+/// Stores fields and spares the others. None where that takes the long way; false where an exception is set.
+#[inline(always)]
+fn store_fields(this: &PyRegister, mask: u64, bits: u64) -> Option<bool> {
+    let register = &this.register;
+    let rules = register.rules();
+    if !register.writable() || register.region().gated() || rules.blocked & !mask != 0 {
+        return None;
+    }
+    let word = register.word();
+    let held = register.region().lock.hold();
+    let kept = if rules.load {
+        // SAFETY: the register's place was checked against the mapping that it keeps.
+        match unsafe { word.load() } {
+            Ok(value) => value & rules.keep,
+            Err(fault) => {
+                drop(held);
+                return Some(long_way(false, |_| Err(Failed(register.fault(false, fault)).into())));
+            }
+        }
+    } else {
+        0
+    };
+    // SAFETY: as above; a writable register's mapping is writable. Masks and bits fit the width.
+    let done = unsafe { word.store((kept | rules.fixed) & !mask | bits) };
+    drop(held);
+    match done {
+        Ok(()) => Some(true),
+        Err(fault) => Some(long_way(false, |_| Err(Failed(register.fault(true, fault)).into()))),
+    }
+}
+
+/// # Safety
+/// The arguments of a fast call with keywords.
+#[cold]
+unsafe fn modify_long(
+    py: Python<'_>,
+    this: &PyRegister,
+    args: *const Object,
+    positional: ffi::Py_ssize_t,
+    names: Object,
+) -> PyResult<()> {
+    if positional > 1 {
+        return Err(pyo3::exceptions::PyTypeError::new_err(
+            "modify() takes one mapping of fields at most, and fields by keyword",
+        ));
+    }
+    // SAFETY: the caller's promise: positional arguments first, then one for each name of the tuple.
+    unsafe {
+        let fields = (positional == 1).then(|| Bound::from_borrowed_ptr(py, *args));
+        let kwargs = PyDict::new(py);
+        let count = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
+        for index in 0..count {
+            let name = Bound::from_borrowed_ptr(py, ffi::PyTuple_GET_ITEM(names, index));
+            kwargs.set_item(name, Bound::from_borrowed_ptr(py, *args.offset(positional + index)))?;
+        }
+        this.modify(fields.as_ref(), Some(&kwargs))
+    }
+}
+
+/// The register, if the object is one of the class that has this field.
+///
+/// # Safety
+/// `object` is NULL or alive; the thread is attached.
+#[inline(always)]
+unsafe fn owned<'a>(field: &PyField, object: Object) -> Option<&'a PyRegister> {
+    // SAFETY: the owner is a subclass of Register, so its instances are Registers.
+    unsafe {
+        let owner = field.owner.get()?.as_ptr();
+        (!object.is_null() && ffi::Py_TYPE(object).cast() == owner).then(|| get(object))
+    }
+}
+
+unsafe extern "C" fn field_get(slf: Object, object: Object, class: Object) -> Object {
+    // SAFETY: this is the slot of Field's type, so `slf` is a Field; `object` is what it was looked up on.
+    let (field, owner) = unsafe {
+        let field = get::<PyField>(slf);
+        (field, owned(field, object))
+    };
+    let usual = owner.filter(|this| field.readable && !this.register.region().gated());
+    if let Some(this) = usual {
+        let members = match field.named {
+            // SAFETY: CPython calls its slots with the interpreter attached.
+            true => field.members_made(unsafe { Python::assume_attached() }),
+            false => None,
+        };
+        if members.is_some() || !field.named {
+            let register = &this.register;
+            // SAFETY: the register's place was checked against the mapping that it keeps.
+            let value = match unsafe { register.word().load() } {
+                Ok(value) => value >> field.lsb & field.low_mask,
+                Err(fault) => {
+                    return long_way(ptr::null_mut(), |_| Err(Failed(register.fault(false, fault)).into()));
+                }
+            };
+            if let Some(member) = members.and_then(|members| members.find(value)) {
+                let member = member.as_ptr();
+                // SAFETY: the member lives as long as the field; one more reference is counted for the caller.
+                unsafe { ffi::Py_INCREF(member) };
+                return member;
+            }
+            return int(value);
+        }
+    }
+    long_way(ptr::null_mut(), |py| match LONG_WAY.get(py) {
+        // SAFETY: the function pyo3 put into this slot, with the slot's own arguments.
+        Some((get, _)) => match unsafe { get(slf, object, class) } {
+            value if value.is_null() => Err(PyErr::fetch(py)),
+            value => Ok(value),
+        },
+        None => Err(PanicException::new_err("devregs is not installed")),
+    })
+}
+
+unsafe extern "C" fn field_set(slf: Object, object: Object, value: Object) -> c_int {
+    // SAFETY: this is the slot of Field's type, so `slf` is a Field; `object` is what it was looked up on.
+    let (field, owner) = unsafe {
+        let field = get::<PyField>(slf);
+        (field, owned(field, object))
+    };
+    // A NULL value deletes the attribute.
+    if let Some(this) = owner.filter(|_| field.writable && !value.is_null()) {
+        // SAFETY: `value` is the value assigned.
+        if let Some(number) = unsafe { number(value) }.filter(|&number| number <= field.low_mask) {
+            if let Some(done) = store_fields(this, field.low_mask << field.lsb, number << field.lsb) {
+                return if done { 0 } else { -1 };
+            }
+        }
+    }
+    long_way(-1, |py| match LONG_WAY.get(py) {
+        // SAFETY: the function pyo3 put into this slot, with the slot's own arguments.
+        Some((_, set)) => match unsafe { set(slf, object, value) } {
+            0 => Ok(0),
+            _ => Err(PyErr::fetch(py)),
+        },
+        None => Err(PanicException::new_err("devregs is not installed")),
+    })
+}
+

@@ -1,0 +1,139 @@
+//! The bindings to CPython: thin, frozen classes over the Rust API, with no logic of their own.
+//!
+//! The module is private; `python/devregs` is the face.
+
+mod classes;
+mod device;
+mod errors;
+mod field;
+mod group;
+mod hot;
+mod interrupt;
+mod map;
+mod region;
+mod register;
+mod values;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::device::{Device, Options};
+use crate::map::{BoardMap, builtin_names};
+use crate::source::{Source, scan as scan_sources};
+use errors::Failed;
+
+/// CPython's flags for PyMemoryView_FromMemory (Include/object.h): the words for what a view allows.
+pub(crate) const PYBUF_READ: i32 = 0x100;
+pub(crate) const PYBUF_WRITE: i32 = 0x200;
+
+#[pymodule]
+fn _devregs(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("PyBUF_READ", PYBUF_READ)?;
+    module.add("PyBUF_WRITE", PYBUF_WRITE)?;
+    errors::add(module)?;
+    module.add_class::<map::PyMap>()?;
+    module.add_class::<field::PyField>()?;
+    module.add_class::<register::PyRegister>()?;
+    module.add_class::<group::PyGroup>()?;
+    module.add_class::<group::PyArray>()?;
+    module.add_class::<region::PyRegion>()?;
+    module.add_class::<region::PyRegions>()?;
+    module.add_class::<interrupt::PyInterrupt>()?;
+    module.add_class::<device::PyDevice>()?;
+    module.add_function(wrap_pyfunction!(load, module)?)?;
+    module.add_function(wrap_pyfunction!(open, module)?)?;
+    module.add_function(wrap_pyfunction!(builtin_maps, module)?)?;
+    module.add_function(wrap_pyfunction!(scan, module)?)?;
+    module.add_function(wrap_pyfunction!(load_board, module)?)?;
+    hot::install(py)
+}
+
+/// A map by name (of the library) or file.
+#[pyfunction]
+#[pyo3(signature = (map, /))]
+fn load<'py>(map: &Bound<'py, PyAny>) -> PyResult<Bound<'py, map::PyMap>> {
+    map::find(map)
+}
+
+/// Open a device: lay a map over a source.
+#[pyfunction]
+#[pyo3(signature = (map, source, *, verify = true, root = None))]
+fn open<'py>(
+    map: &Bound<'py, PyAny>,
+    source: &Bound<'py, PyAny>,
+    verify: bool,
+    root: Option<PathBuf>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = map.py();
+    let map = map::find(map)?;
+    let source = source_of(source)?;
+    let options = Options { verify, root: root.unwrap_or_else(|| PathBuf::from("/")) };
+    let model = map.get().model().clone();
+    // Opening may ask udev, sysfs and the bus: others may run meanwhile.
+    let opened = py.detach(|| Device::open(model, &source, &options)).map_err(Failed)?;
+    device::wrap(map, opened)
+}
+
+/// A source by name; a path object is a file.
+fn source_of(source: &Bound<'_, PyAny>) -> PyResult<Source> {
+    match source.extract::<&str>() {
+        Ok(name) => Ok(name.parse::<Source>().map_err(|error| Failed(error.into()))?),
+        Err(_) => Ok(Source::File(source.extract::<PathBuf>()?)),
+    }
+}
+
+/// The names of the maps in the library.
+#[pyfunction]
+fn builtin_maps() -> Vec<String> {
+    builtin_names().map(String::from).collect()
+}
+
+/// UIO devices and PCI functions of this machine, and the maps of the library that fit each.
+#[pyfunction]
+#[pyo3(signature = (root = None))]
+fn scan(py: Python<'_>, root: Option<PathBuf>) -> PyResult<Bound<'_, PyAny>> {
+    let root = root.unwrap_or_else(|| PathBuf::from("/"));
+    let found = py.detach(|| serde_json::to_string(&scan_sources(&root)));
+    let text = found.map_err(|error| pyo3::exceptions::PyRuntimeError::new_err(error.to_string()))?;
+    py.import("json")?.call_method1("loads", (text,))
+}
+
+/// The devices of a board map: name to `map`, `source` and `doc`.
+#[pyfunction]
+#[pyo3(signature = (path, /))]
+fn load_board(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDict>> {
+    let board = BoardMap::load(&path).map_err(|error| Failed(error.into()))?;
+    let devices = PyDict::new(py);
+    for device in board.devices {
+        let entry = PyDict::new(py);
+        entry.set_item("map", Bound::new(py, map::PyMap::new(device.map, device.warnings))?)?;
+        entry.set_item("source", device.source)?;
+        entry.set_item("doc", device.doc)?;
+        devices.set_item(device.name, entry)?;
+    }
+    Ok(devices)
+}
+
+/// A list of strings, for `__dir__`.
+fn names<'py>(
+    py: Python<'py>,
+    own: &Bound<'py, PyAny>,
+    more: impl Iterator<Item = String>,
+) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for name in py.import("builtins")?.getattr("object")?.call_method1("__dir__", (own,))?.try_iter()? {
+        list.append(name?)?;
+    }
+    for name in more {
+        list.append(name)?;
+    }
+    Ok(list)
+}
+
+/// Keeps clippy from asking why the model is shared.
+pub(crate) type Model = Arc<crate::map::Map>;

@@ -1,0 +1,334 @@
+//! `Region`, and the memoryviews over it.
+#![allow(unsafe_code)] // The buffer protocol is raw pointers by nature.
+
+use std::ffi::{c_int, c_void};
+use std::os::raw::c_char;
+use std::ptr;
+use std::sync::Arc;
+
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyAttributeError, PyBufferError, PyKeyError, PyTypeError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyMemoryView};
+
+use super::errors::Failed;
+use super::register::access_name;
+use super::{PYBUF_READ, PYBUF_WRITE, names, values};
+use crate::device::Region;
+use crate::error::Error;
+use crate::map::{ByteOrder, Width};
+
+/// A span of a device with one access right.
+#[pyclass(name = "Region", module = "devregs", frozen)]
+pub(crate) struct PyRegion(pub Arc<Region>);
+
+#[pymethods]
+impl PyRegion {
+    #[getter]
+    fn name(&self) -> &str {
+        &self.0.info().name
+    }
+
+    #[getter]
+    fn offset(&self) -> u64 {
+        self.0.info().offset
+    }
+
+    #[getter]
+    fn size(&self) -> u64 {
+        self.0.info().size
+    }
+
+    #[getter]
+    fn access(&self) -> &'static str {
+        access_name(self.0.info().access)
+    }
+
+    #[getter]
+    fn width(&self) -> u32 {
+        self.0.info().width.bits()
+    }
+
+    #[getter]
+    fn byte_order(&self) -> &'static str {
+        match self.0.info().byte_order {
+            ByteOrder::Little => "little",
+            ByteOrder::Big => "big",
+        }
+    }
+
+    #[getter]
+    fn address(&self) -> Option<u64> {
+        self.0.physical()
+    }
+
+    #[getter]
+    fn doc(&self) -> Option<&str> {
+        self.0.info().doc.as_deref()
+    }
+
+    /// A memoryview over the region, or over `size` bytes of it from `offset`.
+    #[pyo3(signature = (flags = None, *, offset = None, size = None))]
+    fn view<'py>(
+        &self,
+        py: Python<'py>,
+        flags: Option<c_int>,
+        offset: Option<&Bound<'py, PyAny>>,
+        size: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyMemoryView>> {
+        let at = || self.0.at();
+        let offset = offset.map_or(Ok(0), |offset| values::offset(offset, &at))?;
+        let size = size.map(|size| values::offset(size, &at)).transpose()?;
+        let span = self.0.check_view(offset, size).map_err(Failed)?;
+        let writable = self.0.info().access.writable();
+        let writable = match flags {
+            None => writable,
+            Some(PYBUF_READ) => false,
+            Some(PYBUF_WRITE) if writable => true,
+            Some(PYBUF_WRITE) => {
+                let reason = "is read-only: a flag narrows what a view may do, and never widens it; ask for PyBUF_READ";
+                return Err(Failed(Error::Refused { at: at(), reason: reason.into() }).into());
+            }
+            Some(flags) => {
+                let problem = format!("view flags are PyBUF_READ or PyBUF_WRITE, not {flags:#x}");
+                return Err(Failed(Error::Value { at: at(), problem }).into());
+            }
+        };
+        let width = self.0.info().width;
+        let window = Bound::new(
+            py,
+            Window {
+                region: self.0.clone(),
+                start: span.start,
+                writable,
+                format: format(width),
+                shape: [(span.len() / width.bytes()) as ffi::Py_ssize_t],
+                strides: [width.bytes() as ffi::Py_ssize_t],
+            },
+        )?;
+        PyMemoryView::from(window.as_any())
+    }
+
+    #[pyo3(signature = (offset, *, width = None))]
+    fn read(&self, offset: &Bound<'_, PyAny>, width: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
+        let at = || self.0.at();
+        let (offset, width) = (values::offset(offset, &at)?, values::width(width, &at)?);
+        Ok(self.0.read(offset, width).map_err(Failed)?)
+    }
+
+    #[pyo3(signature = (offset, value, *, width = None))]
+    fn write(
+        &self,
+        offset: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        width: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let at = || self.0.at();
+        let (offset, width) = (values::offset(offset, &at)?, values::width(width, &at)?);
+        let bits = width.unwrap_or(self.0.info().width).bits();
+        let value = values::number(value, bits, &|| format!("{}+{offset:#x}", self.0.at()))?;
+        Ok(self.0.write(offset, value, width).map_err(Failed)?)
+    }
+
+    #[pyo3(signature = (buffer, offset = None, *, width = None, fixed = None))]
+    fn read_into(
+        &self,
+        py: Python<'_>,
+        buffer: &Bound<'_, PyAny>,
+        offset: Option<&Bound<'_, PyAny>>,
+        width: Option<&Bound<'_, PyAny>>,
+        fixed: Option<bool>,
+    ) -> PyResult<usize> {
+        let at = || self.0.at();
+        let offset = offset.map_or(Ok(0), |offset| values::offset(offset, &at))?;
+        let width = values::width(width, &at)?;
+        let buffer = Host::of(buffer, true)?;
+        // SAFETY: the buffer is writable and contiguous, and stays exported until `buffer` is dropped. Another
+        // thread that writes to it meanwhile races with us as it would with any reader of a bytearray.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(buffer.start(), buffer.length()) };
+        Ok(py.detach(|| self.0.read_into(bytes, offset, width, fixed)).map_err(Failed)?)
+    }
+
+    #[pyo3(signature = (buffer, offset = None, *, width = None, fixed = None))]
+    fn write_from(
+        &self,
+        py: Python<'_>,
+        buffer: &Bound<'_, PyAny>,
+        offset: Option<&Bound<'_, PyAny>>,
+        width: Option<&Bound<'_, PyAny>>,
+        fixed: Option<bool>,
+    ) -> PyResult<usize> {
+        let at = || self.0.at();
+        let offset = offset.map_or(Ok(0), |offset| values::offset(offset, &at))?;
+        let width = values::width(width, &at)?;
+        let buffer = Host::of(buffer, false)?;
+        // SAFETY: the buffer is contiguous and stays exported until `buffer` is dropped.
+        let bytes = unsafe { std::slice::from_raw_parts(buffer.start(), buffer.length()) };
+        Ok(py.detach(|| self.0.write_from(bytes, offset, width, fixed)).map_err(Failed)?)
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.info().size as usize
+    }
+
+    fn __repr__(&self) -> String {
+        let at = match self.0.physical() {
+            Some(address) => format!(" at {address:#x}"),
+            None => String::new(),
+        };
+        let (size, width) = (self.size(), self.width());
+        format!("<{} {size:#x} bytes, {width}-bit, {}{at}>", self.0.at(), self.access())
+    }
+}
+
+/// A contiguous buffer of the caller's.
+struct Host(PyBuffer<u8>, Option<PyBuffer<u8>>);
+
+impl Host {
+    fn of(object: &Bound<'_, PyAny>, writable: bool) -> PyResult<Host> {
+        // Items of any format count as bytes: memoryview casts them without a copy.
+        let view = PyMemoryView::from(object)?;
+        let bytes = view.call_method1("cast", ("B",))?;
+        let buffer = PyBuffer::<u8>::get(&bytes)?;
+        if writable && buffer.readonly() {
+            return Err(PyTypeError::new_err("the buffer to read into is read-only; use a bytearray or array.array"));
+        }
+        Ok(Host(buffer, None))
+    }
+
+    fn start(&self) -> *mut u8 {
+        match self.0.len_bytes() {
+            // An empty slice needs an address all the same.
+            0 => ptr::NonNull::dangling().as_ptr(),
+            _ => self.0.buf_ptr().cast(),
+        }
+    }
+
+    fn length(&self) -> usize {
+        self.0.len_bytes()
+    }
+}
+
+/// What a view keeps: the region, and the part of it that the view shows.
+#[pyclass(frozen, module = "devregs")]
+struct Window {
+    region: Arc<Region>,
+    start: usize,
+    writable: bool,
+    format: *const c_char,
+    shape: [ffi::Py_ssize_t; 1],
+    strides: [ffi::Py_ssize_t; 1],
+}
+
+// SAFETY: `format` points at a static string.
+unsafe impl Send for Window {}
+// SAFETY: as above, and nothing in it changes.
+unsafe impl Sync for Window {}
+
+/// The native one-letter format of an item: memoryview cannot index one with a byte-order mark.
+fn format(width: Width) -> *const c_char {
+    match width {
+        Width::W8 => c"B",
+        Width::W16 => c"H",
+        Width::W32 => c"I",
+        Width::W64 => c"Q",
+    }
+    .as_ptr()
+}
+
+#[pymethods]
+impl Window {
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        if view.is_null() {
+            return Err(PyBufferError::new_err("no place to put the buffer"));
+        }
+        // SAFETY: the caller passes a Py_buffer to fill; on error its `obj` must be NULL.
+        unsafe { (*view).obj = ptr::null_mut() };
+        let this = slf.get();
+        if flags & ffi::PyBUF_WRITABLE != 0 && !this.writable {
+            return Err(PyBufferError::new_err("this view of the region is read-only"));
+        }
+        this.region.export().map_err(Failed)?;
+        let asked = |flag: c_int| flags & flag == flag;
+        let (shape, strides, format) = (
+            if asked(ffi::PyBUF_ND) { this.shape.as_ptr().cast_mut() } else { ptr::null_mut() },
+            if asked(ffi::PyBUF_STRIDES) { this.strides.as_ptr().cast_mut() } else { ptr::null_mut() },
+            if asked(ffi::PyBUF_FORMAT) { this.format.cast_mut() } else { ptr::null_mut() },
+        );
+        // SAFETY: as above. `shape`, `strides` and `format` live as long as `slf`, which `obj` keeps; consumers do
+        // not write to them (PEP 3118). The address range belongs to the mapping, which the region keeps.
+        unsafe {
+            *view = ffi::Py_buffer {
+                buf: this.region.start().wrapping_add(this.start).cast::<c_void>(),
+                len: this.shape[0] * this.strides[0],
+                itemsize: this.strides[0],
+                readonly: c_int::from(!this.writable),
+                ndim: 1,
+                format,
+                shape,
+                strides,
+                suboffsets: ptr::null_mut(),
+                internal: ptr::null_mut(),
+                obj: slf.into_ptr(),
+            };
+        }
+        Ok(())
+    }
+
+    unsafe fn __releasebuffer__(&self, _view: *mut ffi::Py_buffer) {
+        self.region.release();
+    }
+
+    /// memoryview asks its owner before it hashes: registers change, so there is no hash.
+    fn __hash__(&self) -> PyResult<isize> {
+        Err(PyTypeError::new_err("a view of registers is not hashable: they change"))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<view of {}>", self.region.at())
+    }
+}
+
+/// The regions of a device, by attribute, by name, or in turn.
+#[pyclass(name = "Regions", module = "devregs", frozen)]
+pub(crate) struct PyRegions(pub Vec<Py<PyRegion>>);
+
+impl PyRegions {
+    fn find(&self, py: Python<'_>, name: &str) -> Result<Py<PyRegion>, String> {
+        let all = || self.0.iter().map(|region| region.get().name());
+        match self.0.iter().find(|region| region.get().name() == name) {
+            Some(region) => Ok(region.clone_ref(py)),
+            None => Err(format!("no region {name:?}; there are {}", all().collect::<Vec<_>>().join(", "))),
+        }
+    }
+}
+
+#[pymethods]
+impl PyRegions {
+    fn __getattr__(&self, py: Python<'_>, name: &str) -> PyResult<Py<PyRegion>> {
+        self.find(py, name).map_err(PyAttributeError::new_err)
+    }
+
+    fn __getitem__(&self, py: Python<'_>, name: &str) -> PyResult<Py<PyRegion>> {
+        self.find(py, name).map_err(PyKeyError::new_err)
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(PyList::new(py, &self.0)?.try_iter()?.into_any())
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __dir__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
+        let own = slf.get().0.iter().map(|region| region.get().name().to_string());
+        names(slf.py(), slf.as_any(), own.collect::<Vec<_>>().into_iter())
+    }
+
+    fn __repr__(&self) -> String {
+        let names: Vec<_> = self.0.iter().map(|region| region.get().name()).collect();
+        format!("<regions {}>", names.join(", "))
+    }
+}

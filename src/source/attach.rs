@@ -1,0 +1,96 @@
+//! A source that has been looked up: it knows the span of each region, and what each failure means.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use super::{Interrupt, Source, Span, Step, file, mem, mock, pci, uio};
+use crate::error::SourceError;
+use crate::map;
+
+/// A source, found. Nothing of the device is touched yet.
+#[derive(Debug)]
+pub struct Attached {
+    source: Source,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Mem(mem::Mem),
+    Uio(uio::Uio),
+    Pci(pci::Pci),
+    File(file::Plain),
+    Mock(mock::Mock),
+}
+
+impl Attached {
+    /// Looks the source up under `root`.
+    ///
+    /// # Errors
+    /// There is no such device; the error lists those that are there.
+    pub fn new(source: &Source, map: &map::Map, root: &Path) -> Result<Attached, SourceError> {
+        let kind = match source {
+            Source::Mem(base) => Kind::Mem(mem::Mem::new(*base, root)),
+            Source::Uio(name) => Kind::Uio(uio::Uio::find(source, name, root)?),
+            Source::Pci(name) => Kind::Pci(pci::Pci::find(source, name, root)?),
+            Source::File(path) => Kind::File(file::Plain::new(path)),
+            Source::Mock => Kind::Mock(mock::Mock::new(map)?),
+        };
+        Ok(Attached { source: source.clone(), kind })
+    }
+
+    /// Where a region's bytes are.
+    ///
+    /// # Errors
+    /// The source has no such place, or it is too small.
+    pub fn span(&self, region: &map::Region) -> Result<Span, SourceError> {
+        match &self.kind {
+            Kind::Mem(mem) => mem.span(self, region),
+            Kind::Uio(uio) => uio.span(self, region),
+            Kind::Pci(pci) => pci.span(self, region),
+            Kind::File(file) => Ok(file.span(region)),
+            Kind::Mock(mock) => mock.span(self, region),
+        }
+    }
+
+    /// The source's interrupt, if it can have one.
+    ///
+    /// # Errors
+    /// The device of the interrupt cannot be opened.
+    pub fn interrupt(&self) -> Result<Option<Interrupt>, SourceError> {
+        match &self.kind {
+            Kind::Uio(uio) => uio.interrupt(self).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn explain(
+        &self,
+        step: Step,
+        span: &Span,
+        region: &map::Region,
+        error: &io::Error,
+    ) -> SourceError {
+        let known = match &self.kind {
+            Kind::Mem(mem) => mem.explain(&step, span, region, error),
+            Kind::Uio(uio) => uio.explain(&step, span, error),
+            Kind::Pci(pci) => pci.explain(&step, span, error),
+            Kind::File(_) | Kind::Mock(_) => file::explain(span, region, error),
+        };
+        let (problem, remedy) = known.unwrap_or_else(|| {
+            let doing = match step {
+                Step::Open => "opening",
+                Step::Map => "mapping",
+            };
+            (format!("{doing} {} failed: {error}", span.path.display()), None)
+        });
+        SourceError { name: self.to_string(), problem, remedy, errno: error.raw_os_error() }
+    }
+}
+
+impl fmt::Display for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}

@@ -1,0 +1,236 @@
+//! The interrupt of a UIO device: a file that counts events.
+//!
+//! `read` blocks until the count has changed and returns it, as 4 bytes; writing 1 or 0 as 4 bytes enables or disables
+//! the interrupt where the driver can (Documentation/driver-api/uio-howto.rst). uio_pci_generic cannot: it masks
+//! INTx in the command register of the function's configuration space, and clearing that bit is up to us.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::{Error, SourceError};
+
+/// The command register of PCI configuration space, and its bit that masks INTx (PCI Local Bus 3.0, 6.2.2).
+const PCI_COMMAND: u64 = 4;
+const PCI_INTX_DISABLE: u16 = 0x400;
+
+/// How long a wait sleeps before it asks whether to go on.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// The interrupt of an open UIO device.
+#[derive(Debug)]
+pub struct Interrupt {
+    name: String,
+    file: File,
+    sysfs: PathBuf,
+    /// The configuration space, where the device is a PCI function.
+    config: PathBuf,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// The kernel's count at the last event; None before the first.
+    count: Option<u32>,
+    missed: u64,
+}
+
+impl Interrupt {
+    pub(super) fn open(name: &str, node: &Path, sysfs: &Path, config: PathBuf) -> io::Result<Interrupt> {
+        let open = |write| {
+            OpenOptions::new().read(true).write(write).custom_flags(libc::O_NONBLOCK).open(node)
+        };
+        // Enabling needs write access; counting does not.
+        let file = open(true).or_else(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => open(false),
+            _ => Err(error),
+        })?;
+        let seen = Mutex::new(Seen { count: started(sysfs), missed: 0 });
+        Ok(Interrupt { name: name.into(), file, sysfs: sysfs.into(), config, seen })
+    }
+
+    /// Waits for an event. Returns how many came since the last one waited for: 1 where none was missed.
+    ///
+    /// With `rearm` the interrupt is enabled first. `go_on` is asked about every 50 ms and may end the wait.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] without an event in time; [`Error::Source`] where there is no interrupt or the device is
+    /// gone; what `go_on` returns.
+    pub fn wait(
+        &self,
+        timeout: Option<Duration>,
+        rearm: bool,
+        mut go_on: impl FnMut() -> Result<(), Error>,
+    ) -> Result<u32, Error> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        if rearm {
+            self.rearm()?;
+        }
+        loop {
+            if let Some(new) = self.take()? {
+                return Ok(new);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(Error::Timeout {
+                    at: format!("{} interrupt", self.name),
+                    after: timeout.unwrap_or_default(),
+                    last: match self.count() {
+                        0 => "none has come yet: is it unmasked in the device, and enabled?".into(),
+                        count => format!("the count stands at {count}"),
+                    },
+                });
+            }
+            go_on()?;
+            self.sleep(left.map_or(SLICE, |left| left.min(SLICE)))?;
+        }
+    }
+
+    /// Events the kernel had counted at the last wait; 32 bits, so it wraps.
+    pub fn count(&self) -> u32 {
+        self.seen().count.unwrap_or(0)
+    }
+
+    /// Events beyond the one each wait returned for, since the device was opened.
+    pub fn missed(&self) -> u64 {
+        self.seen().missed
+    }
+
+    /// The file that becomes readable when an event has come.
+    pub fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    /// Enables the interrupt, or disables it.
+    ///
+    /// # Errors
+    /// The driver cannot do that, and the device is no PCI function; or it was opened without write access.
+    pub fn enable(&self, on: bool) -> Result<(), Error> {
+        match self.control(on) {
+            Ok(()) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+                if self.config.exists() {
+                    return self.mask_intx(!on);
+                }
+                Err(self.failed("its driver cannot enable or disable the interrupt", &error, None))
+            }
+            Err(error) => Err(self.control_failed(&error)),
+        }
+    }
+
+    /// Enables the interrupt for the next wait. A driver that does not mask it needs no enabling.
+    fn rearm(&self) -> Result<(), Error> {
+        match self.control(true) {
+            Ok(()) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => match self.config.exists() {
+                true => self.mask_intx(false),
+                false => Ok(()),
+            },
+            // Without an interrupt the read that follows says so; and one who may only read may still count.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EIO | libc::EBADF)) => Ok(()),
+            Err(error) => Err(self.control_failed(&error)),
+        }
+    }
+
+    fn control(&self, on: bool) -> io::Result<()> {
+        (&self.file).write_all(&u32::from(on).to_ne_bytes())
+    }
+
+    fn mask_intx(&self, masked: bool) -> Result<(), Error> {
+        let done = || {
+            let config = OpenOptions::new().read(true).write(true).open(&self.config)?;
+            let mut command = [0; 2];
+            config.read_exact_at(&mut command, PCI_COMMAND)?;
+            let before = u16::from_le_bytes(command);
+            let after = if masked { before | PCI_INTX_DISABLE } else { before & !PCI_INTX_DISABLE };
+            if after != before {
+                config.write_all_at(&after.to_le_bytes(), PCI_COMMAND)?;
+            }
+            Ok(())
+        };
+        done().map_err(|error: io::Error| {
+            let problem = format!("cannot reach the INTx mask in {}: {error}", self.config.display());
+            self.failed(&problem, &error, Some("writing PCI configuration space needs root"))
+        })
+    }
+
+    /// The events since the last call, if there are any.
+    fn take(&self) -> Result<Option<u32>, Error> {
+        let mut bytes = [0; 4];
+        // One at a time: the counts must be taken in the order they are read.
+        let mut seen = self.seen();
+        match (&self.file).read(&mut bytes) {
+            Ok(4) => {
+                let count = u32::from_ne_bytes(bytes);
+                let new = seen.count.map_or(1, |before| count.wrapping_sub(before)).max(1);
+                seen.count = Some(count);
+                seen.missed += u64::from(new - 1);
+                Ok(Some(new))
+            }
+            Ok(_) => Err(self.gone(&io::ErrorKind::UnexpectedEof.into())),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+            Err(error) => Err(self.gone(&error)),
+        }
+    }
+
+    fn sleep(&self, time: Duration) -> Result<(), Error> {
+        let mut files = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+        // Rounded up, or the last millisecond would be spent spinning.
+        let milliseconds = u16::try_from(time.as_millis() + 1).unwrap_or(u16::MAX);
+        match poll(&mut files, PollTimeout::from(milliseconds)) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(errno) => Err(self.failed(&format!("poll failed: {errno}"), &errno.into(), None)),
+        }
+    }
+
+    /// Why reading the count failed: the kernel says EIO both for no interrupt and for no device.
+    fn gone(&self, error: &io::Error) -> Error {
+        if !self.sysfs.join("name").exists() {
+            return self.failed("the UIO device is gone", error, Some("was its driver unbound, or the card removed?"));
+        }
+        match error.raw_os_error() {
+            Some(libc::EIO) => self.failed(
+                "the UIO device has no interrupt",
+                error,
+                Some("give its device-tree node `interrupts` and `interrupt-parent`, or poll with register.wait()"),
+            ),
+            _ => self.failed(&format!("reading the interrupt count failed: {error}"), error, None),
+        }
+    }
+
+    fn control_failed(&self, error: &io::Error) -> Error {
+        match error.raw_os_error() {
+            Some(libc::EBADF) => self.failed(
+                "opened without write access, which enabling the interrupt needs",
+                error,
+                Some("give your group write access by a udev rule"),
+            ),
+            _ => self.gone(error),
+        }
+    }
+
+    fn failed(&self, problem: &str, error: &io::Error, remedy: Option<&str>) -> Error {
+        let failed = SourceError::new(&self.name, problem).errno(error);
+        Error::Source(match remedy {
+            Some(remedy) => failed.remedy(remedy),
+            None => failed,
+        })
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The kernel's count when the device was opened: `event` in sysfs. Only later events are waited for.
+fn started(sysfs: &Path) -> Option<u32> {
+    super::sysfs::text(&sysfs.join("event"))?.parse().ok()
+}

@@ -1,0 +1,114 @@
+//! Where a device's bytes are: memory, UIO, PCI, a file, or a mock; and what each says when it cannot be opened.
+//!
+//! A source is first parsed from its name, then attached (looked up, without touching the device), and then asked
+//! for the span of each region. Everything is found under a root folder, `/` but in tests.
+
+mod attach;
+mod discover;
+mod file;
+mod interrupt;
+mod mem;
+mod mock;
+mod name;
+mod pci;
+mod sysfs;
+mod uio;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+pub use attach::Attached;
+pub use discover::{Found, FoundMap, scan};
+pub use interrupt::Interrupt;
+pub use name::{PciName, Source, UioName};
+
+use crate::error::SourceError;
+use crate::map;
+use crate::mapping::{Mapping, Protection};
+
+/// The bytes of one region: which file, and where in it.
+#[derive(Debug)]
+pub struct Span {
+    /// The file to map.
+    pub path: PathBuf,
+    /// The file itself, where it is open already and has no path worth opening.
+    pub file: Option<File>,
+    /// Flags of open(2) beside the access mode.
+    pub flags: i32,
+    /// Where mapping begins.
+    pub offset: u64,
+    /// How far behind `offset` the region begins.
+    pub skip: u64,
+    /// The physical address of the region's first byte, where known.
+    pub physical: Option<u64>,
+}
+
+/// What opening or mapping a span was doing when it failed.
+pub(crate) enum Step {
+    Open,
+    Map,
+}
+
+/// Opens and maps one region of an attached source, with the protection the map gives it.
+///
+/// # Errors
+/// What stood in the way, and what to do about it.
+pub fn map_region(
+    attached: &Attached,
+    region: &map::Region,
+) -> Result<(Mapping, Option<u64>), SourceError> {
+    let protection = match region.access.writable() {
+        true => Protection::ReadWrite,
+        false => Protection::ReadOnly,
+    };
+    let span = attached.span(region)?;
+    let opened;
+    let file = match &span.file {
+        Some(file) => file,
+        None => {
+            opened = open(&span.path, protection == Protection::ReadWrite, span.flags)
+                .map_err(|error| attached.explain(Step::Open, &span, region, &error))?;
+            &opened
+        }
+    };
+    check_length(attached, file, &span, region)?;
+    let mapping = Mapping::new(file, span.offset, span.skip, region.size, protection)
+        .map_err(|error| attached.explain(Step::Map, &span, region, &error))?;
+    Ok((mapping, span.physical))
+}
+
+/// Opens for reading, and for writing if asked. The standard library adds O_CLOEXEC.
+pub(crate) fn open(path: &Path, write: bool, flags: i32) -> io::Result<File> {
+    OpenOptions::new().read(true).write(write).custom_flags(flags).open(path)
+}
+
+/// A regular file shorter than the region would fault at the first access: say so now. Devices have no length.
+fn check_length(
+    attached: &Attached,
+    file: &File,
+    span: &Span,
+    region: &map::Region,
+) -> Result<(), SourceError> {
+    let metadata = file
+        .metadata()
+        .map_err(|error| attached.explain(Step::Open, span, region, &error))?;
+    if metadata.is_dir() {
+        return Err(SourceError::new(attached, "is a directory, not a file"));
+    }
+    let end = span.offset.saturating_add(span.skip).saturating_add(region.size);
+    if metadata.is_file() && metadata.len() < end {
+        return Err(SourceError::new(
+            attached,
+            format!(
+                "region {} ends at byte {end:#x}, but {} has only {:#x} bytes",
+                region.name,
+                span.path.display(),
+                metadata.len()
+            ),
+        )
+        .remedy("is this the right map for it?"));
+    }
+    Ok(())
+}
