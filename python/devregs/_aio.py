@@ -28,8 +28,6 @@ async def wait(irq: Interrupt, timeout: float | None = None) -> int:
     try:
         async with asyncio.timeout(timeout):
             return await _next(irq)
-    except WaitTimeout:
-        raise
     except TimeoutError:
         raise WaitTimeout(f"interrupt: nothing after {timeout} s") from None
 
@@ -41,7 +39,8 @@ async def _next(irq: Interrupt) -> int:
             return irq.wait(0, rearm=rearm)
         except WaitTimeout:
             pass
-        # Enabled once for each event: another task may take the one that woke us, and masks it until it is served.
+        # Once for each wait. Where another task took the event that woke us, enabling again is its business: the
+        # interrupt may still be masked because the device is not served yet.
         rearm = False
         await _readable(irq.fileno())
 

@@ -10,7 +10,8 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use super::device::PyDevice;
 use super::field::PyField;
-use super::group::{self, PyGroup};
+use super::group::PyGroup;
+use super::hot;
 use super::register::{PyRegister, Shared};
 use crate::device::RegisterClass;
 use crate::map::{self, Array, Map, Node};
@@ -111,6 +112,7 @@ fn register_class(py: Python<'_>, info: &map::Register) -> PyResult<(Py<PyType>,
     for field in &fields {
         field.get().set_owner(py, &ty);
     }
+    hot::add_methods(ty.bind(py))?;
     Ok((ty, Arc::new(Shared::new(py, class_info, fields))))
 }
 
@@ -141,5 +143,3 @@ fn attribute<'py>(name: &str, base: &Bound<'py, PyType>) -> PyResult<Option<Boun
     }
     Ok(if base.hasattr(&interned)? { None } else { Some(interned) })
 }
-
-pub(super) use group::place;

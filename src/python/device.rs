@@ -5,9 +5,8 @@ use std::sync::Arc;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use super::classes::place;
 use super::errors::Failed;
-use super::group::{GroupSeed, PyGroup};
+use super::group::{GroupSeed, PyGroup, place};
 use super::hot::set_slot;
 use super::interrupt::PyInterrupt;
 use super::map::PyMap;

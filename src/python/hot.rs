@@ -18,7 +18,7 @@ use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyString, PyType};
 
 use super::errors::Failed;
 use super::field::PyField;
@@ -28,10 +28,7 @@ type Object = *mut ffi::PyObject;
 
 /// Puts the functions where CPython looks for them.
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
-    method(py, c"read", ffi::METH_NOARGS, ffi::PyMethodDefPointer { PyCFunction: read }, READ)?;
-    method(py, c"write", ffi::METH_O, ffi::PyMethodDefPointer { PyCFunction: write }, WRITE)?;
-    let modify = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: modify };
-    method(py, c"modify", ffi::METH_FASTCALL | ffi::METH_KEYWORDS, modify, MODIFY)?;
+    add_methods(&py.get_type::<PyRegister>())?;
     let field = PyField::type_object_raw(py);
     // SAFETY: the type is ours and ready, nobody has an object of it yet, and the new functions keep the slots'
     // contract: they hand what they do not know to the functions that were there.
@@ -53,26 +50,43 @@ const MODIFY: &CStr = c"modify($self, fields={}, /, **kwargs)\n--\n\nWrite some 
 /// The slots of `Field` as pyo3 made them.
 static LONG_WAY: PyOnceLock<(ffi::descrgetfunc, ffi::descrsetfunc)> = PyOnceLock::new();
 
-/// Adds a method to `Register`. Its definition lives as long as the process, as CPython wants it.
-fn method(
-    py: Python<'_>,
-    name: &'static CStr,
-    flags: c_int,
-    function: ffi::PyMethodDefPointer,
-    doc: &'static CStr,
-) -> PyResult<()> {
-    let register = py.get_type::<PyRegister>();
-    let definition = Box::leak(Box::new(ffi::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: function,
-        ml_flags: flags,
-        ml_doc: doc.as_ptr(),
-    }));
-    // SAFETY: the type is alive, the definition lives for ever, and each function has the signature of its flags.
-    let descriptor = unsafe {
-        Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(register.as_ptr().cast(), definition))?
+/// Gives a register's class its own `read`, `write` and `modify`: CPython calls a method the short way only on objects
+/// of the very class that the method was made for.
+pub(super) fn add_methods(class: &Bound<'_, PyType>) -> PyResult<()> {
+    let py = class.py();
+    for (name, definition) in METHODS.get_or_init(py, definitions) {
+        // SAFETY: the class is alive and a Register, and the definition lives for ever.
+        let descriptor = unsafe {
+            let definition = ptr::from_ref(&definition.0).cast_mut();
+            Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(class.as_ptr().cast(), definition))?
+        };
+        class.setattr(name, descriptor)?;
+    }
+    Ok(())
+}
+
+/// What CPython needs to know of a method for as long as the process lives.
+struct Definition(ffi::PyMethodDef);
+
+// SAFETY: it points at static strings and functions, and nobody changes it.
+unsafe impl Send for Definition {}
+// SAFETY: as above.
+unsafe impl Sync for Definition {}
+
+static METHODS: PyOnceLock<[(Py<PyString>, Definition); 3]> = PyOnceLock::new();
+
+fn definitions() -> [(Py<PyString>, Definition); 3] {
+    let make = |name: &'static CStr, flags, ml_meth, doc: &'static CStr| {
+        let interned = Python::attach(|py| PyString::intern(py, &name.to_string_lossy()).unbind());
+        let (ml_name, ml_doc) = (name.as_ptr(), doc.as_ptr());
+        (interned, Definition(ffi::PyMethodDef { ml_name, ml_meth, ml_flags: flags, ml_doc }))
     };
-    register.setattr(PyString::new(py, &name.to_string_lossy()), descriptor)
+    let modify = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: modify };
+    [
+        make(c"read", ffi::METH_NOARGS, ffi::PyMethodDefPointer { PyCFunction: read }, READ),
+        make(c"write", ffi::METH_O, ffi::PyMethodDefPointer { PyCFunction: write }, WRITE),
+        make(c"modify", ffi::METH_FASTCALL | ffi::METH_KEYWORDS, modify, MODIFY),
+    ]
 }
 
 /// Fills a slot of a group or device, whose own `__setattr__` refuses everybody.

@@ -183,7 +183,7 @@ impl PyRegion {
 }
 
 /// A contiguous buffer of the caller's.
-struct Host(PyBuffer<u8>, Option<PyBuffer<u8>>);
+struct Host(PyBuffer<u8>);
 
 impl Host {
     fn of(object: &Bound<'_, PyAny>, writable: bool) -> PyResult<Host> {
@@ -194,7 +194,7 @@ impl Host {
         if writable && buffer.readonly() {
             return Err(PyTypeError::new_err("the buffer to read into is read-only; use a bytearray or array.array"));
         }
-        Ok(Host(buffer, None))
+        Ok(Host(buffer))
     }
 
     fn start(&self) -> *mut u8 {

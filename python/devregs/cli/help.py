@@ -1,0 +1,49 @@
+"""What `devregs --help` says."""
+
+CODES = """\
+exit codes:
+  0    done
+  1    the answer is no: a map has errors, nothing was found, an access is refused, a check failed
+  2    the command line is wrong
+  3    the source cannot be opened
+  4    the bus answered with a fault
+  5    a wait ran out of time
+  130  ended by Ctrl-C"""
+
+TEXT = (
+    """\
+usage: devregs COMMAND [OPTION…] …
+
+Registers of devices: look at them, read them, write them. Each access is one access on the bus, and a register is
+read only where that changes nothing, or where you name it.
+
+commands:
+{commands}
+
+devregs COMMAND --help tells more.
+
+sources:
+  uio:NAME, uio:NUMBER            a UIO device
+  pci:0000:01:00.0, pci:10ee:7021 a PCI function, by address or by vendor and device
+  mem:ADDRESS                     physical memory, through /dev/mem
+  file:PATH                       a file
+  mock:                           no device: memory that starts with the map's reset values
+
+options of all commands that open a source:
+  --map MAP      a map of the library, or a file; needed where the source does not tell which map fits it
+  --board FILE   a board map: devices by name take the place of sources
+  --no-verify    open even where the device is not what the map expects
+  --root DIR     where /dev, /sys and /proc are
+  --json         print data as JSON
+
+"""
+    + CODES
+    + """
+
+examples:
+  devregs scan
+  devregs dump uio:labgpio
+  devregs read uio:labgpio DIR DATA.PIN
+  devregs write uio:labgpio CTRL.EN=1 CTRL.MODE=FAST
+  devregs --board lab.toml read gpio.DIR"""
+)

@@ -1,0 +1,143 @@
+"""Which device a command is about: a source and its map, or a device of a board map."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from .. import _devregs
+from .._board import named
+from .._devregs import Device, DevregsError, Map, MapError
+from .._text import clean
+from .options import NO, SOURCE, USAGE, Failure, message_of
+
+
+class Bench:
+    """Opens the devices that a command needs, each once, and closes them at the end of a `with` block."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        if options.board is not None and options.map is not None:
+            raise Failure("--board names the map of each device: --map has no place beside it")
+        self._options = options
+        self._board = None if options.board is None else load_board(options.board)
+        self._open: dict[str, Device] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def words(self, words: list[str]) -> list[tuple[str, str]]:
+        """What each word means: the name of a source or device, and a path in it, empty for all of it.
+
+        Without a board, the first word is the source. With one, the first may be a device alone, or each begins with
+        its device.
+        """
+        if self._board is None:
+            return [(words[0], path) for path in words[1:]] or [(words[0], "")]
+        if words and words[0] in self._board:
+            return [(words[0], path) for path in words[1:]] or [(words[0], "")]
+        if not words:
+            return [(name, "") for name in self._board]
+        pairs = [word.partition(".") for word in words]
+        return [(name, path) for name, _, path in pairs]
+
+    def label(self, name: str, path: str) -> str:
+        """A path as it is shown: with its device in front where there may be several."""
+        return path if self._board is None else f"{name}.{path}"
+
+    def device(self, name: str) -> Device:
+        """The open device of a source or of the board."""
+        if name not in self._open:
+            device_map, source = self.find(name)
+            self._open[name] = self._stack.enter_context(self._opened(name, device_map, source))
+        return self._open[name]
+
+    def find(self, name: str) -> tuple[Map, str]:
+        """The map and the source that a name stands for."""
+        if self._board is None:
+            return find_map(self._options, name), name
+        entry = self._board.get(name)
+        if entry is None:
+            raise Failure(f"{self._options.board} has no device {clean(name)!r}{near(name, list(self._board))}")
+        return entry["map"], entry["source"]
+
+    def _opened(self, name: str, device_map: Map, source: str) -> Device:
+        options = self._options
+        try:
+            return _devregs.open(device_map, source, verify=options.verify, root=options.root)
+        except MapError as error:
+            # The map is right in itself: it does not fit what is there.
+            raise Failure(message_of(error).replace("verify=False", "--no-verify"), SOURCE) from error
+        except DevregsError as error:
+            raise error if self._board is None else named(error, f"device {clean(name)}") from error
+
+
+def load_map(name: str) -> Map:
+    """A map by name or file. One that is not there is a wrong command line; one with errors is an answer."""
+    try:
+        return _devregs.load(name)
+    except MapError as error:
+        raise _failed(name, error) from error
+
+
+def load_board(path: str) -> dict[str, dict[str, Any]]:
+    """A board map."""
+    try:
+        return _devregs.load_board(path)
+    except MapError as error:
+        raise _failed(path, error) from error
+
+
+def find_map(options: argparse.Namespace, source: str) -> Map:
+    """The map given for a source, or the best one of the library that fits it."""
+    if options.map is not None:
+        return load_map(options.map)
+    kind = source.partition(":")[0]
+    if kind not in ("uio", "pci"):
+        if kind in ("mem", "file", "mock"):
+            raise Failure(f"{clean(source)} does not tell what it is: give its map with --map NAME or --map FILE")
+        raise Failure(f"{clean(source)!r} is no source: uio:NAME, pci:ADDRESS, mem:ADDRESS, file:PATH or mock:")
+    found = _devregs.scan(options.root)
+    fitting = matching(found, source)
+    if not fitting:
+        there = ", ".join(str(entry["source"]) for entry in found if entry["source"].startswith(kind))
+        raise Failure(f"{clean(source)}: there is no such device; there is {there or 'none of this kind'}", SOURCE)
+    for entry in fitting:
+        if entry["fits"]:
+            return load_map(entry["fits"][0])
+    known = ", ".join(clean(text) for text in fitting[0]["compatible"])
+    raise Failure(f"{clean(source)}: no map of the library fits it ({known}); give one with --map NAME or --map FILE")
+
+
+def matching(found: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
+    """What `scan` found that a source names: by its own source, or by name."""
+    kind, _, name = source.partition(":")
+    # The domain of a PCI address may be left out.
+    exact = {source, f"pci:0000:{name}"} if kind == "pci" else {source}
+    return [
+        entry
+        for entry in found
+        if entry["source"] in exact or (entry["source"].startswith(f"{kind}:") and entry["name"] == name)
+    ]
+
+
+def near(word: str, known: list[str]) -> str:
+    """The end of a message: which known word may have been meant, or which there are."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; there is {', '.join(known)}" if known else "; there is none"
+
+
+def _failed(name: str, error: MapError) -> Failure:
+    text = message_of(error)
+    if not Path(name).is_file():
+        return Failure(text, USAGE)
+    return Failure(f"{clean(name)} cannot be used\n{text}" if "\n" in text else text, NO)
