@@ -5,6 +5,8 @@
     with devregs.open("pl061", "uio:labgpio") as gpio:
         gpio.DIR.write(0x0F)
         print(gpio.DATA)
+
+`python -m devregs --help` tells of the command line.
 """
 
 from __future__ import annotations
@@ -71,8 +73,9 @@ __all__ = [
 
 
 def mock(map: str | PathLike[str] | Map) -> Device:
-    """Open a device over private memory that starts with the map's reset values: no hardware, same code.
+    """Open a device over private memory that starts with the map's reset values.
 
-    `map` is a map's name in the library, a file, or a Map. Raises MapError where there is no such map or it is wrong.
+    `map` is a map's name in the library, a file, or a Map. Raises MapError where there is no such
+    map or it is wrong.
     """
     return open(map, "mock:")

@@ -10,9 +10,10 @@ from ._devregs import Interrupt, MapError, WaitTimeout
 
 
 async def events(irq: Interrupt) -> AsyncIterator[int]:
-    """How many events came since the last, each time there are some. Runs until closed or cancelled.
+    """How many events came since the last, each time there are some, until closed or cancelled.
 
-    The interrupt is enabled before each wait. Raises SourceError where there is none or the device is gone.
+    The interrupt is enabled before each wait. Raises SourceError where there is none or the device
+    is gone.
     """
     while True:
         yield await _next(irq)
@@ -39,8 +40,8 @@ async def _next(irq: Interrupt) -> int:
             return irq.wait(0, rearm=rearm)
         except WaitTimeout:
             pass
-        # Once for each wait. Where another task took the event that woke us, enabling again is its business: the
-        # interrupt may still be masked because the device is not served yet.
+        # Once for each wait. Where another task took the event that woke us, enabling again is its
+        # business: the interrupt may still be masked because the device is not served yet.
         rearm = False
         await _readable(irq.fileno())
 
@@ -49,8 +50,8 @@ async def _readable(fd: int) -> None:
     """Return when the file can be read."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
-    # A loop has one reader for each file descriptor. A descriptor of our own lets several tasks wait, and keeps
-    # the file from being closed under the loop.
+    # A loop has one reader for each file descriptor. A descriptor of our own lets several tasks
+    # wait, and keeps the file from being closed under the loop.
     own = os.dup(fd)
     # Watched only while waited for: a readable file nobody reads would keep the loop busy.
     loop.add_reader(own, _wake, ready)

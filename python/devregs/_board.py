@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Board:
     """The open devices of a board map: `board.gpio`, `board["gpio"]`, or in turn.
 
-    Iterating gives the devices in the order of the map; `keys()` gives their names, so that `dict(board)` works.
+    Iterating gives the devices in the order of the map; `keys()` gives their names, so that
+    `dict(board)` works.
     """
 
     __slots__ = ("_devices", "_path")
@@ -73,7 +74,8 @@ class Board:
     def close(self) -> None:
         """Close every device, the last one first. Closing twice is harmless.
 
-        Raises BufferError where views of a device are alive. That device stays open, the others are closed.
+        Raises BufferError where views of a device are alive. That device stays open, the others
+        are closed.
         """
         _close(reversed(self._devices.values()))
 
@@ -81,16 +83,23 @@ class Board:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
     ) -> None:
         self.close()
 
 
-def open_board(path: str | PathLike[str], *, verify: bool = True, root: str | PathLike[str] = "/") -> Board:
+def open_board(
+    path: str | PathLike[str], *, verify: bool = True, root: str | PathLike[str] = "/"
+) -> Board:
     """Open every device of a board map.
 
-    `verify` and `root` are those of `open`. If one device cannot be opened, those already open are closed, and the
-    error, of the kind that `open` raises, names the device. Raises MapError where the board map is wrong.
+    `verify` and `root` are those of `open`. If one device cannot be opened, those already open are
+    closed, and the error, of the kind that `open` raises, names the device. Raises MapError where
+    the board map is wrong.
     """
     devices: dict[str, Device] = {}
     entries: dict[str, dict[str, Any]] = load_board(path)

@@ -14,7 +14,9 @@ def clean(text: str) -> str:
     """The text with control characters, line ends and marks of direction spelled out."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
 
 
 def summary(doc: str | None) -> str:

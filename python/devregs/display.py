@@ -1,6 +1,7 @@
 """Registers as text for the bench: what `print(dev.CTRL)` and a notebook show.
 
-Everything here reads a register at most once, and never one that cannot be read or whose read changes something.
+Everything here reads a register at most once, and never one that cannot be read or whose read
+changes something.
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ class Look(NamedTuple):
 
 
 def format_register(reg: Register, *, width: int | None = None) -> str:
-    """The register with its fields, one a line. Reads it once, if reading it changes nothing; else says why not.
+    """The register with its fields, one a line.
 
-    `width` is in columns; doc texts, and nothing else, are cut to it. Without it, the terminal's is taken where
-    there is one. Raises BusError where the read faults, AccessError where the device is closed.
+    Reads it once, if reading it changes nothing; else says why not.
+    `width` is in columns; doc texts, and nothing else, are cut to it. Without it, the terminal's
+    is taken where there is one. Raises BusError where the read faults, AccessError where the
+    device is closed.
     """
     seen = look(reg)
     return _table(reg, seen, _terminal(width))
@@ -74,24 +77,33 @@ def register_html(reg: Register) -> str:
     from html import escape
 
     def row(kind: str, texts: Iterable[str]) -> str:
-        return "<tr>" + "".join(f"<{kind} style='text-align:left'>{escape(t)}</{kind}>" for t in texts) + "</tr>"
+        return (
+            "<tr>"
+            + "".join(f"<{kind} style='text-align:left'>{escape(t)}</{kind}>" for t in texts)
+            + "</tr>"
+        )
 
     try:
         seen = look(reg)
     except BusError as error:
         seen = Look(None, f"bus error: {clean(str(error.strerror or error))}")
-    lines = [f"<b>{escape(clean(reg.path))}</b> {escape(_place(reg))}", f"<code>{escape(_value(reg, seen))}</code>"]
+    lines = [
+        f"<b>{escape(clean(reg.path))}</b> {escape(_place(reg))}",
+        f"<code>{escape(_value(reg, seen))}</code>",
+    ]
     if doc := summary(reg.doc):
         lines.insert(1, f"<i>{escape(doc)}</i>")
     table = ""
     if reg.fields:
         head = row("th", ("bits", "field", "value", "name", "access", "doc"))
-        table = f"<table>{head}{''.join(row('td', part) for part in parts(reg, seen.value))}</table>"
+        table = (
+            f"<table>{head}{''.join(row('td', part) for part in parts(reg, seen.value))}</table>"
+        )
     return f"<div>{'<br>'.join(lines)}{table}</div>"
 
 
 def look(reg: Register) -> Look:
-    """The register's value by one read, or why it is not read: it cannot be, or that would change something."""
+    """The register's value by one read, or why it is not read."""
     if not reg.readable:
         return Look(None, "write-only")
     if effect := reg.read_effect:
@@ -187,7 +199,12 @@ def _part(reg: Register, field: Field, value: int | None) -> Part:
     if field.on_write:
         notes.append(f"write: {field.on_write}")
     return Part(
-        bits(field.lsb, field.width), clean(field.name), shown, name, ", ".join(notes), summary(field.doc)
+        bits(field.lsb, field.width),
+        clean(field.name),
+        shown,
+        name,
+        ", ".join(notes),
+        summary(field.doc),
     )
 
 

@@ -184,11 +184,6 @@ impl Region {
         if info.byte_order != ByteOrder::NATIVE {
             return refuse("no view of a region whose byte order is not this machine's: its items would be wrong; use region.read_into(), which swaps".into());
         }
-        if let Some(reason) = self.read_effects() {
-            return refuse(format!(
-                "no view where a read has a side effect, for any look at the view would cause it: {reason}; use the register, or region.read()"
-            ));
-        }
         let bytes = info.width.bytes() as u64;
         let size = size.unwrap_or(info.size.saturating_sub(offset));
         let value = |problem: String| Err(Error::Value { at: self.at(), problem });
@@ -197,19 +192,25 @@ impl Region {
                 "a view begins and ends at a multiple of {bytes} bytes, the region's access width; {offset:#x} and {size:#x} bytes do not"
             ));
         }
-        match offset.checked_add(size) {
-            Some(end) if end <= info.size => Ok(offset as usize..end as usize),
-            _ => value(format!("{size:#x} bytes from {offset:#x} go beyond the region's {:#x}", info.size)),
+        let end = match offset.checked_add(size) {
+            Some(end) if end <= info.size => end,
+            _ => {
+                let problem = format!("{size:#x} bytes from {offset:#x} go beyond the region's {:#x}", info.size);
+                return value(problem);
+            }
+        };
+        let effect = match info.on_read.is_some() || info.fifo {
+            true => Some("the map says so of the whole region; use region.read() or read_into()".into()),
+            false => first_effect(&info.nodes, 0, offset..end).map(|(name, at)| {
+                format!("reading {name} at {at:#x} has one; use the register, or leave it out of the view with offset and size")
+            }),
+        };
+        match effect {
+            None => Ok(offset as usize..end as usize),
+            Some(effect) => refuse(format!(
+                "no view where a read has a side effect, for any look at the view would cause it: {effect}"
+            )),
         }
-    }
-
-    /// The first thing in the region that changes when read.
-    fn read_effects(&self) -> Option<String> {
-        let info = self.info();
-        if info.on_read.is_some() || info.fifo {
-            return Some("the map says so of the whole region".into());
-        }
-        first_effect(&info.nodes)
     }
 
     /// One more view.
@@ -323,13 +324,23 @@ impl Region {
     }
 }
 
-/// The first register here whose read changes something.
-fn first_effect(nodes: &[map::Node]) -> Option<String> {
-    nodes.iter().find_map(|node| match node {
-        map::Node::Register(register) => {
-            register.read_effect().map(|_| format!("reading {} does", register.name))
-        }
-        map::Node::Group(group) => first_effect(&group.nodes),
+/// The first register in the span, in bytes, whose read changes something: its name and offset.
+fn first_effect(nodes: &[map::Node], base: u64, span: Range<u64>) -> Option<(&str, u64)> {
+    nodes.iter().find_map(|node| {
+        let start = base + node.offset();
+        let array = node.array().unwrap_or(map::Array { count: 1, stride: 1 });
+        // Only the elements that may reach into the span; a map's elements do not reach beyond their stride by much.
+        let before = span.start.saturating_sub(start) / array.stride;
+        (before.saturating_sub(1)..array.count)
+            .map(|index| start + index * array.stride)
+            .take_while(|&start| start < span.end)
+            .find_map(|start| match node {
+                map::Node::Register(register) => {
+                    let inside = start + register.width.bytes() as u64 > span.start;
+                    register.read_effect().filter(|_| inside).map(|_| (register.name.as_str(), start))
+                }
+                map::Node::Group(group) => first_effect(&group.nodes, start, span.clone()),
+            })
     })
 }
 

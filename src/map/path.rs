@@ -118,6 +118,11 @@ impl PathError {
         PathError::new(at, format!("has no field {name:?}"), Some(help))
     }
 
+    /// Something follows a field, or a field has an index.
+    pub fn beyond_field(at: &str, register: &str) -> PathError {
+        PathError::new(at, format!("{register} is a register: only the name of a field can follow"), None)
+    }
+
     /// An array was named without saying which element.
     pub fn needs_index(at: &str, array: &str) -> PathError {
         PathError::new(at, format!("{array} is an array"), Some(format!("choose one: {array}[0]")))
@@ -205,10 +210,7 @@ fn follow<'a>(
                         let found = register.fields.iter().find(|field| field.name == last.name);
                         Some(found.ok_or_else(|| PathError::unknown_field(&path, &last.name, names))?)
                     }
-                    _ => {
-                        let problem = format!("{path} is a register: only a field can follow");
-                        return Err(PathError::new(text, problem, None));
-                    }
+                    _ => return Err(PathError::beyond_field(text, &path)),
                 };
                 return Ok(Found { region, register, offset, path, field });
             }

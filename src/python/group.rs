@@ -51,8 +51,13 @@ impl PyGroup {
         let py = slf.py();
         let path = Path::parse(text).map_err(|error| Failed(error.into()))?;
         let mut here = slf.clone().into_any();
-        for Segment { name, index } in path.segments() {
-            if here.is_instance_of::<PyRegister>() {
+        let mut segments = path.segments().iter();
+        while let Some(Segment { name, index }) = segments.next() {
+            if let Ok(register) = here.cast::<PyRegister>() {
+                if index.is_some() || segments.next().is_some() {
+                    let register = register.get().register.path();
+                    return Err(Failed(PathError::beyond_field(text, register).into()).into());
+                }
                 return Ok((here, Some(name.to_string())));
             }
             let Ok(group) = here.cast::<PyGroup>() else {

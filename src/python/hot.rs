@@ -395,6 +395,11 @@ unsafe extern "C" fn field_set(slf: Object, object: Object, value: Object) -> c_
             }
         }
     }
+    if value.is_null() {
+        return long_way(-1, |_| {
+            Err(pyo3::exceptions::PyAttributeError::new_err("a field belongs to the map and cannot be deleted"))
+        });
+    }
     long_way(-1, |py| match LONG_WAY.get(py) {
         // SAFETY: the function pyo3 put into this slot, with the slot's own arguments.
         Some((_, set)) => match unsafe { set(slf, object, value) } {

@@ -24,7 +24,12 @@ PACKAGES = [
     "zlib1g",
 ]
 # What a guest has no use for: it would only be unpacked into its memory at every boot.
-UNUSED = ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/lintian", "usr/lib/python3.11/ensurepip"]
+UNUSED = [
+    "usr/share",
+    "usr/lib/x86_64-linux-gnu/gconv",
+    "usr/lib/aarch64-linux-gnu/gconv",
+    "usr/lib/python3.11/lib2to3",
+]
 # Where the tests, the wheel and what they import lie in the guest.
 SITE = "lab/site"
 

@@ -1,4 +1,4 @@
-"""The command line: `devregs COMMAND …`. Each command is a module of its own, imported when it is run."""
+"""The command line: `devregs COMMAND …`. Each command is a module, imported when it is run."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ EARLY = {"--map": True, "--board": True, "--root": True, "--no-verify": False, "
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line with these arguments, without the program's name; return the exit code."""
+    """Run the command line with these arguments (default: the process's); return the exit code."""
     try:
         code = _guarded(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Who reads the output has seen enough. What is left in the buffer must not raise again at exit.
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        # Who reads the output has seen enough. What is left in the buffer goes nowhere at exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
         return PIPE
     except OSError as error:
         # The flush failed: the disk of a redirected output is full, for instance.
@@ -64,7 +65,7 @@ def _guarded(argv: list[str]) -> int:
 
 
 def _complain(error: Exception) -> int:
-    """Say what went wrong and return the exit code; 0 where it is a mistake of the program itself."""
+    """Say what went wrong; return the exit code, or 0 for a mistake of the program itself."""
     code = code_of(error)
     if code:
         print(f"devregs: error: {message_of(error)}", file=sys.stderr)
@@ -107,7 +108,11 @@ def _without_command(argv: list[str]) -> int:
         print(f"devregs {__version__}")
         return OK
     if "--help" in argv or "-h" in argv:
-        print(TEXT.format(commands="\n".join(f"  {name:<8} {about}" for name, (_, about) in COMMANDS.items())))
+        print(
+            TEXT.format(
+                commands="\n".join(f"  {name:<8} {about}" for name, (_, about) in COMMANDS.items())
+            )
+        )
         return OK
     wrong = [word for word in argv if word.startswith("-") and word.split("=")[0] not in EARLY]
     if wrong:

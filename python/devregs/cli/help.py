@@ -14,8 +14,8 @@ TEXT = (
     """\
 usage: devregs COMMAND [OPTION…] …
 
-Registers of devices: look at them, read them, write them. Each access is one access on the bus, and a register is
-read only where that changes nothing, or where you name it.
+Registers of devices: look at them, read them, write them. Each access is one access on the bus,
+and a register is read only where that changes nothing, or where you name it.
 
 commands:
 {commands}
@@ -30,7 +30,7 @@ sources:
   mock:                           no device: memory that starts with the map's reset values
 
 options of all commands that open a source:
-  --map MAP      a map of the library, or a file; needed where the source does not tell which map fits it
+  --map MAP      a map of the library, or a file; without it, the one that fits the source
   --board FILE   a board map: devices by name take the place of sources
   --no-verify    open even where the device is not what the map expects
   --root DIR     where /dev, /sys and /proc are

@@ -47,15 +47,22 @@ def add_output(parser: Parser) -> None:
 
 def add_root(parser: Parser) -> None:
     """The option that says where the system's folders are."""
-    parser.add_argument("--root", default="/", metavar="DIR", help="where /dev, /sys and /proc are (default: /)")
+    parser.add_argument(
+        "--root", default="/", metavar="DIR", help="where /dev, /sys and /proc are (default: /)"
+    )
 
 
 def add_source(parser: Parser) -> None:
     """The options of commands that open a source."""
     parser.add_argument("--map", metavar="MAP", help="a map of the library, or a file")
-    parser.add_argument("--board", metavar="FILE", help="a board map; its devices take the place of sources")
     parser.add_argument(
-        "--no-verify", dest="verify", action="store_false", help="open even where the device is not what the map expects"
+        "--board", metavar="FILE", help="a board map; its devices take the place of sources"
+    )
+    parser.add_argument(
+        "--no-verify",
+        dest="verify",
+        action="store_false",
+        help="open even where the device is not what the map expects",
     )
     add_root(parser)
     add_output(parser)
@@ -85,5 +92,7 @@ def message_of(error: BaseException) -> str:
     """An error's text, without the number of the system's error, fit for a terminal."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
-        text = str(error.strerror) if error.filename is None else f"{error.filename}: {error.strerror}"
+        text = (
+            str(error.strerror) if error.filename is None else f"{error.filename}: {error.strerror}"
+        )
     return "\n".join(clean(line) for line in text.split("\n"))

@@ -29,8 +29,10 @@ def width() -> int | None:
 
 
 def coloured() -> bool:
-    """Whether the output takes colour: a terminal, and the user has nothing against it (see no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Whether the output takes colour: it is a terminal, and NO_COLOR is not set."""
+    return (
+        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
 
 
 def paint(text: str, style: str) -> str:
@@ -39,9 +41,16 @@ def paint(text: str, style: str) -> str:
 
 
 def print_table(
-    rows: Iterable[Sequence[str]], *, head: Sequence[str] = (), indent: str = "", dim: Sequence[int] = ()
+    rows: Iterable[Sequence[str]],
+    *,
+    head: Sequence[str] = (),
+    indent: str = "",
+    dim: Sequence[int] = (),
 ) -> None:
-    """Print aligned columns. The last one is doc text, and cut at the terminal's width. Columns of `dim` are dimmed."""
+    """Print aligned columns. The last one is doc text, and cut at the terminal's width.
+
+    Columns whose index is in `dim` are dimmed.
+    """
     rows = list(rows)
     if head:
         first, *rest = columns([head, *rows], width=width(), indent=indent)
@@ -49,7 +58,10 @@ def print_table(
         lines = rest
     else:
         lines = columns(
-            rows, width=width(), indent=indent, style=lambda at, text: paint(text, "dim") if at in dim else text
+            rows,
+            width=width(),
+            indent=indent,
+            style=lambda at, text: paint(text, "dim") if at in dim else text,
         )
     for line in lines:
         print(line)

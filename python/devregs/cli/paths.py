@@ -29,11 +29,15 @@ class Raw(NamedTuple):
 _RAW = re.compile(r"(?P<region>[^+]+)\+(?P<offset>[0-9a-zA-Z_]+)(:(?P<width>[0-9]+))?")
 
 
+# What registers are taken from.
+Part = Device | Group | Array | Register
+
+
 def find(device: Device, path: str) -> Named | Raw | Group | Array:
     """What a path names. Touches nothing.
 
-    A path is `REGISTER`, `GROUP[1].REGISTER.FIELD` and the like, or `REGION+OFFSET` and `REGION+OFFSET:WIDTH`.
-    Raises Failure or MapError where it names nothing.
+    A path is `REGISTER`, `GROUP[1].REGISTER.FIELD` and the like, or `REGION+OFFSET` and
+    `REGION+OFFSET:WIDTH`. Raises Failure or MapError where it names nothing.
     """
     raw = _RAW.fullmatch(path)
     if raw and (region := _region(device, raw["region"])):
@@ -44,7 +48,7 @@ def find(device: Device, path: str) -> Named | Raw | Group | Array:
         if isinstance(here, Register):
             return Named(here, _field(here, ".".join(segments[at:])))
         if isinstance(here, Array):
-            raise Failure(f"{clean(here.path)} is an array of {len(here)}: say which one, {clean(here.path)}[0]")
+            raise Failure(_which(here))
         try:
             here = here[segment]
         except IndexError as error:
@@ -56,10 +60,17 @@ def place(device: Device, path: str) -> Named | Raw:
     """What a path names, where it must be one register, field or word."""
     found = find(device, path)
     if isinstance(found, Array):
-        raise Failure(f"{clean(path)} is an array of {len(found)}: say which one, {clean(path)}[0]")
+        raise Failure(_which(found))
     if isinstance(found, Group):
-        raise Failure(f"{clean(path) or 'the device'} is a group of registers: name one of them, or dump it")
+        raise Failure(
+            f"{clean(path) or 'the device'} is a group of registers: name one of them, or dump it"
+        )
     return found
+
+
+def _which(array: Array) -> str:
+    path = clean(array.path)
+    return f"{path} is an array of {len(array)}: say which one, {path}[0]"
 
 
 def integer(text: str) -> int:

@@ -32,10 +32,11 @@ class Bench:
         self._stack.close()
 
     def words(self, words: list[str]) -> list[tuple[str, str]]:
-        """What each word means: the name of a source or device, and a path in it, empty for all of it.
+        """What each word means: the name of a source or device, and a path in it, empty for all of
+        it.
 
-        Without a board, the first word is the source. With one, the first may be a device alone, or each begins with
-        its device.
+        Without a board, the first word is the source. With one, the first may be a device alone,
+        or each begins with its device.
         """
         if self._board is None:
             return [(words[0], path) for path in words[1:]] or [(words[0], "")]
@@ -63,7 +64,9 @@ class Bench:
             return find_map(self._options, name), name
         entry = self._board.get(name)
         if entry is None:
-            raise Failure(f"{self._options.board} has no device {clean(name)!r}{near(name, list(self._board))}")
+            raise Failure(
+                f"{self._options.board} has no device {clean(name)!r}{near(name, list(self._board))}"
+            )
         return entry["map"], entry["source"]
 
     def _opened(self, name: str, device_map: Map, source: str) -> Device:
@@ -72,7 +75,9 @@ class Bench:
             return _devregs.open(device_map, source, verify=options.verify, root=options.root)
         except MapError as error:
             # The map is right in itself: it does not fit what is there.
-            raise Failure(message_of(error).replace("verify=False", "--no-verify"), SOURCE) from error
+            raise Failure(
+                message_of(error).replace("verify=False", "--no-verify"), SOURCE
+            ) from error
         except DevregsError as error:
             raise error if self._board is None else named(error, f"device {clean(name)}") from error
 
@@ -100,18 +105,29 @@ def find_map(options: argparse.Namespace, source: str) -> Map:
     kind = source.partition(":")[0]
     if kind not in ("uio", "pci"):
         if kind in ("mem", "file", "mock"):
-            raise Failure(f"{clean(source)} does not tell what it is: give its map with --map NAME or --map FILE")
-        raise Failure(f"{clean(source)!r} is no source: uio:NAME, pci:ADDRESS, mem:ADDRESS, file:PATH or mock:")
+            raise Failure(
+                f"{clean(source)} does not tell what it is: give its map with --map NAME or --map FILE"
+            )
+        raise Failure(
+            f"{clean(source)!r} is no source: uio:NAME, pci:ADDRESS, mem:ADDRESS, file:PATH or mock:"
+        )
     found = _devregs.scan(options.root)
     fitting = matching(found, source)
     if not fitting:
-        there = ", ".join(str(entry["source"]) for entry in found if entry["source"].startswith(kind))
-        raise Failure(f"{clean(source)}: there is no such device; there is {there or 'none of this kind'}", SOURCE)
+        there = ", ".join(
+            str(entry["source"]) for entry in found if entry["source"].startswith(kind)
+        )
+        raise Failure(
+            f"{clean(source)}: there is no such device; there is {there or 'none of this kind'}",
+            SOURCE,
+        )
     for entry in fitting:
         if entry["fits"]:
             return load_map(entry["fits"][0])
     known = ", ".join(clean(text) for text in fitting[0]["compatible"])
-    raise Failure(f"{clean(source)}: no map of the library fits it ({known}); give one with --map NAME or --map FILE")
+    raise Failure(
+        f"{clean(source)}: no map of the library fits it ({known}); give one with --map NAME or --map FILE"
+    )
 
 
 def matching(found: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
@@ -122,7 +138,8 @@ def matching(found: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
     return [
         entry
         for entry in found
-        if entry["source"] in exact or (entry["source"].startswith(f"{kind}:") and entry["name"] == name)
+        if entry["source"] in exact
+        or (entry["source"].startswith(f"{kind}:") and entry["name"] == name)
     ]
 
 

@@ -1,0 +1,123 @@
+"""`devregs check`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any
+
+from .. import _devregs
+from .._devregs import Map, MapError
+from . import model
+from .options import NO, OK, Parser, add_output, message_of
+from .output import paint, print_json
+
+_PLACE = re.compile(
+    r"(?P<file>.*?)(:(?P<line>\d+):(?P<column>\d+))?: (?P<severity>error|warning): (?P<message>.*)"
+)
+
+
+def configure(parser: Parser) -> None:
+    """The options of the command."""
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a device map, or a board map")
+    parser.add_argument("--strict", action="store_true", help="warnings count as errors")
+    add_output(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print every mistake of every file; 1 where there is one."""
+    results = [_check(file) for file in options.files]
+    good = all(
+        result["ok"] and not (options.strict and result["diagnostics"]) for result in results
+    )
+    if options.json:
+        print_json(results)
+    else:
+        for result in results:
+            _print(result)
+    return OK if good else NO
+
+
+def _check(file: str) -> dict[str, Any]:
+    board = _is_board(file)
+    result: dict[str, Any] = {
+        "file": file,
+        "kind": "board" if board else "device",
+        "ok": True,
+        "summary": "",
+    }
+    try:
+        if board:
+            devices = _devregs.load_board(file)
+            warnings = [text for entry in devices.values() for text in _warnings(entry["map"])]
+            # Two devices with one map say the same.
+            texts = list(dict.fromkeys(warnings))
+            result["summary"] = f"{len(devices)} device{'s' * (len(devices) != 1)}"
+        else:
+            found = _devregs.load(file if "/" in file else f"./{file}")
+            texts = _warnings(found)
+            registers, regions = model.counts(model.of(found))
+            result["summary"] = (
+                f"{regions} region{'s' * (regions != 1)}, {registers} register{'s' * (registers != 1)}"
+            )
+    except MapError as error:
+        result["ok"] = False
+        texts = _split(message_of(error))
+    result["diagnostics"] = [_diagnostic(text, file, result["ok"]) for text in texts]
+    return result
+
+
+def _is_board(file: str) -> bool:
+    """Whether a file lists devices. What cannot be parsed is left to the map reader, which says where."""
+    import tomllib
+
+    try:
+        with open(file, "rb") as opened:
+            return "devices" in tomllib.load(opened)
+    except (OSError, ValueError):
+        return False
+
+
+def _warnings(device_map: Map) -> list[str]:
+    return device_map.warnings
+
+
+def _split(text: str) -> list[str]:
+    """The mistakes in the text of an error: each begins at the margin, what belongs to it is indented."""
+    found: list[str] = []
+    for line in text.split("\n"):
+        if found and (not line or line[0] == " "):
+            found[-1] += f"\n{line}"
+        elif not re.fullmatch(r"\d+ errors", line):
+            found.append(line)
+    return found
+
+
+def _diagnostic(text: str, file: str, ok: bool) -> dict[str, Any]:
+    first, *rest = text.split("\n")
+    place = _PLACE.fullmatch(first)
+    helps = [line.partition("help: ")[2] for line in rest if line.startswith("   help: ")]
+    return {
+        "file": place["file"] if place else file,
+        "line": int(place["line"]) if place and place["line"] else None,
+        "column": int(place["column"]) if place and place["column"] else None,
+        "severity": place["severity"] if place else ("warning" if ok else "error"),
+        "message": place["message"] if place else first,
+        "help": helps[0] if helps else None,
+        "text": text,
+    }
+
+
+def _print(result: dict[str, Any]) -> None:
+    for found in result["diagnostics"]:
+        first, *rest = found["text"].split("\n")
+        colour = "red" if found["severity"] == "error" else "yellow"
+        mark = f"{found['severity']}:"
+        print("\n".join([first.replace(mark, paint(mark, colour), 1), *rest]))
+    file, found = message_of(Exception(result["file"])), result["diagnostics"]
+    plural = "s" * (len(found) != 1)
+    if not result["ok"]:
+        print(f"{file}: {paint(f'{len(found)} error{plural}', 'red')}")
+    else:
+        warnings = f", {len(found)} warning{plural}" if found else ""
+        print(f"{file}: {paint('ok', 'green')}: {result['summary']}{warnings}")

@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""The lab: boots QEMU machines with Debian's kernels and runs the guest tests against their devices.
+
+    python3 tests/lab/run.py [x86_64] [aarch64] [--source FOLDER]
+
+Everything it fetches and builds lies in $DEVREGS_LAB_CACHE, or devregs-lab in the user's cache folder; remove that to start
+afresh. Needs Rust, Python 3.11 or newer with venv, apt, and root where cross-compilation tools are still to be installed.
+"""
+
+import argparse
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import image
+import wheel
+from cache import Cache, LabError, Step, cache_root, run, say
+from kernel import Kernel, kernel
+from machine import Outcome, boot, device_tree
+from packages import Packages, emulator
+
+HERE = Path(__file__).resolve().parent
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+# What the host itself needs, by the command that shows it to be there.
+HOST_TOOLS = {
+    "gcc": ["gcc", "libc6-dev"],
+    "make": ["make"],
+    "aarch64-linux-gnu-gcc": ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Run the tests that need real kernels and device models.")
+    parser.add_argument("machines", nargs="*", metavar="MACHINE", help="x86_64, aarch64 (default: both)")
+    parser.add_argument("--source", type=Path, default=HERE.parents[1], help="the source tree to build")
+    options = parser.parse_args()
+    machines = options.machines or list(ARCHITECTURES)
+    if unknown := set(machines) - set(ARCHITECTURES):
+        parser.error(f"there is no machine {', '.join(sorted(unknown))}: there are {', '.join(ARCHITECTURES)}")
+
+    start = time.monotonic()
+    outcomes = []
+    try:
+        lab = Lab(options.source.resolve())
+        outcomes = [lab.test(machine) for machine in machines]
+    except LabError as error:
+        say(f"FAILED: {error}")
+    except KeyboardInterrupt:
+        say("interrupted")
+    return report(outcomes, machines, time.monotonic() - start)
+
+
+class Lab:
+    """What all machines share."""
+
+    def __init__(self, source: Path) -> None:
+        if platform.machine() != "x86_64":
+            raise LabError("its packages are for an x86_64 host")
+        install_host_tools()
+        self.source = source
+        self.cache = Cache(cache_root())
+        say(f"everything fetched and built is in {self.cache.root}")
+        self.packages = Packages(self.cache)
+        self.emulator = emulator(self.packages)
+        self.tools = wheel.tools(self.cache, source)
+        self.site = wheel.guest_site(self.cache, self.tools)
+        self.python = image.guest_python(self.cache, image.guest_root(self.packages, "amd64"))
+
+    def test(self, machine: str) -> Outcome:
+        arch = ARCHITECTURES[machine]
+        kernel_ = kernel(self.packages, arch)
+        root = image.guest_root(self.packages, arch)
+        base = image.base_image(self.cache, root, self.python, self.site, arch)
+        rust = wheel.rust_for_arm64(self.packages) if machine == "aarch64" else None
+        built = wheel.build(self.cache, self.source, self.tools, self.python, arch, rust)
+        tree = device_tree(self.cache, self.emulator).folder / "lab.dtb" if machine == "aarch64" else None
+        say(f"booting {machine}")
+        with tempfile.TemporaryDirectory(prefix="devregs-lab-") as folder:
+            initrd = Path(folder) / "initrd"
+            write_image(initrd, machine, base, built, kernel_)
+            return boot(self.cache, machine, self.emulator, kernel_, initrd, tree)
+
+
+def install_host_tools() -> None:
+    """Install the compilers that are missing, and nothing else."""
+    missing = [name for tool, names in HOST_TOOLS.items() if not shutil.which(tool) for name in names]
+    if missing:
+        say(f"installing {' '.join(missing)}")
+        run(["apt-get", "update"])
+        run(["apt-get", "install", "--yes", "--no-install-recommends", *missing])
+
+
+def write_image(path: Path, machine: str, base: Step, built: Path, kernel_: Kernel) -> None:
+    """A guest's file system: the part that stays, and after it this run's wheel, modules and tests."""
+    guest, archive = HERE / "guest", image.Archive()
+    archive.file("init", (guest / "init").read_bytes(), 0o755)
+    for module in kernel_.modules:
+        archive.file(f"lab/modules/{module.name}", module.read_bytes())
+    for name, content in wheel.files(built).items():
+        archive.file(f"{image.SITE}/{name}", content)
+    archive.file("lab/tests/pytest.ini", (guest / "pytest.ini").read_bytes())
+    archive.file("lab/tests/conftest.py", (guest / "conftest.py").read_bytes())
+    for part in ("maps", "common", machine):
+        for file in sorted((guest / part).glob("*.*")):
+            archive.file(f"lab/tests/{part}/{file.name}", file.read_bytes())
+    own = path.with_suffix(".own")
+    archive.write(own)
+    with path.open("wb") as out:
+        for part_ in (base.folder / "base.cpio", own):
+            with part_.open("rb") as source:
+                shutil.copyfileobj(source, out)
+
+
+def report(outcomes: list[Outcome], machines: list[str], seconds: float) -> int:
+    """Which device answered what, and the sum of it. A machine that gave no result counts as a failure."""
+    for outcome in outcomes:
+        print(f"\n{outcome.machine}: {outcome.passed} passed, {outcome.failed} failed, {outcome.seconds:.0f} s")
+        width = max((len(device) for device, _ in outcome.answers), default=0)
+        for device, answer in outcome.answers:
+            print(f"  {device:{width}}  {answer}")
+        if outcome.trouble:
+            say(f"FAILED: {outcome.machine}: {outcome.trouble}")
+    lost = len(machines) - len(outcomes) + sum(1 for outcome in outcomes if outcome.trouble)
+    passed = sum(outcome.passed for outcome in outcomes)
+    failed = sum(outcome.failed for outcome in outcomes) + lost
+    good = failed == 0 and all(outcome.good for outcome in outcomes)
+    say(f"{seconds:.0f} s in all")
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
