@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn main() {
+    guard();
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let maps = root.join("device-maps");
     println!("cargo::rerun-if-changed=device-maps");
@@ -20,6 +21,19 @@ fn main() {
     code.push_str("];\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("library.rs"), code).expect("cargo's folder is writable");
+}
+
+/// Whether accesses are guarded against faults: on the architectures we have assembly for.
+fn guard() {
+    println!("cargo::rustc-check-cfg=cfg(guarded)");
+    let is = |key: &str, values: &[&str]| env::var(key).is_ok_and(|value| values.contains(&value.as_str()));
+    if is("CARGO_CFG_TARGET_OS", &["linux"])
+        && is("CARGO_CFG_TARGET_ARCH", &["x86_64", "aarch64", "arm", "riscv64"])
+        && is("CARGO_CFG_TARGET_ENDIAN", &["little"])
+        && env::var_os("CARGO_FEATURE_UNGUARDED").is_none()
+    {
+        println!("cargo::rustc-cfg=guarded");
+    }
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -122,10 +122,15 @@ def walk(part: Device | Group | Array | Register) -> Iterator[Register]:
         yield from part.registers()
 
 
+def digits(value: int, bits: int) -> str:
+    """A value of so many bits in hexadecimal, leading zeros too: `0x00000013`."""
+    return f"0x{value:0{-(-bits // 4)}x}"
+
+
 def hexadecimal(value: int, bits: int) -> str:
     """All digits of a value of so many bits, in groups of four: `0x0000_0013`."""
-    digits = -(-bits // 4)
-    return f"0x{value:0{digits + (digits - 1) // 4}_x}"
+    count = -(-bits // 4)
+    return f"0x{value:0{count + (count - 1) // 4}_x}"
 
 
 def binary(value: int, bits: int) -> str:
@@ -183,7 +188,7 @@ def dump_row(reg: Register, seen: Look) -> tuple[str, str, str, str]:
             part = seen.value >> field.lsb & ((1 << field.width) - 1)
             text = name_of(field, part) or (str(part) if part < 10 else f"{part:#x}")
             fields.append(f"{clean(field.name)}={text}")
-    return where, clean(reg.path), hexadecimal(seen.value, reg.width), " ".join(fields)
+    return where, clean(reg.path), digits(seen.value, reg.width), " ".join(fields)
 
 
 def _part(reg: Register, field: Field, value: int | None) -> Part:

@@ -8,9 +8,37 @@
 #![allow(unsafe_code)] // Touching memory that Rust does not own is what this module is for.
 
 mod lock;
-mod portable;
 
+// The body of an access: assembly with a fault guard where we have it, a volatile cell elsewhere.
+#[cfg_attr(all(target_os = "linux", target_arch = "x86_64"), path = "x86_64.rs")]
+#[cfg_attr(all(target_os = "linux", target_arch = "aarch64", target_endian = "little"), path = "aarch64.rs")]
+#[cfg_attr(all(target_os = "linux", target_arch = "arm", target_endian = "little"), path = "arm.rs")]
+#[cfg_attr(all(target_os = "linux", target_arch = "riscv64"), path = "riscv64.rs")]
+#[cfg(guarded)]
+mod arch;
+#[cfg(guarded)]
+mod guard;
+#[cfg(not(guarded))]
+#[path = "portable.rs"]
+mod arch;
+mod registry;
+
+#[cfg(guarded)]
+pub(crate) use guard::install;
+pub(crate) use registry::{Describe, Line, Registered, enter};
 pub(crate) use lock::Lock;
+
+/// Nothing to install where there is no guard.
+///
+/// # Errors
+/// None.
+#[cfg(not(guarded))]
+pub(crate) fn install() -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Whether a fault inside an access becomes an error of the access, on this build.
+pub const GUARDED: bool = cfg!(guarded);
 
 use crate::map::{ByteOrder, Split, Width};
 
@@ -21,6 +49,25 @@ pub struct Fault {
     pub signal: i32,
     /// The signal's `si_code`.
     pub code: i32,
+}
+
+impl Fault {
+    /// As one number that is not 0, to be passed in a register of 32 bits: codes are small.
+    #[cfg(guarded)]
+    const fn pack(self) -> u64 {
+        (self.code as u64 & 0xff_ffff) << 8 | self.signal as u64
+    }
+
+    #[cfg(guarded)]
+    #[cold]
+    fn unpack(packed: u64) -> Fault {
+        Fault { signal: (packed & 0xff) as i32, code: (packed >> 8) as i32 }
+    }
+}
+
+/// Whether this machine has a single access of the width: 64 bits are two accesses on a 32-bit one.
+pub(crate) const fn single(width: Width) -> bool {
+    width.bytes() <= size_of::<usize>()
 }
 
 /// Where one word is and how it is touched.
@@ -124,10 +171,13 @@ pub(crate) unsafe fn load(address: *const u8, width: Width) -> Result<u64, Fault
     // SAFETY: the caller's promise.
     unsafe {
         match width {
-            Width::W8 => portable::load_8(address),
-            Width::W16 => portable::load_16(address),
-            Width::W32 => portable::load_32(address),
-            Width::W64 => portable::load_64(address),
+            Width::W8 => arch::load_8(address),
+            Width::W16 => arch::load_16(address),
+            Width::W32 => arch::load_32(address),
+            #[cfg(target_pointer_width = "64")]
+            Width::W64 => arch::load_64(address),
+            #[cfg(not(target_pointer_width = "64"))]
+            Width::W64 => unreachable!("refused by `single`"),
         }
     }
 }
@@ -142,10 +192,13 @@ pub(crate) unsafe fn store(address: *mut u8, width: Width, value: u64) -> Result
     // SAFETY: the caller's promise.
     unsafe {
         match width {
-            Width::W8 => portable::store_8(address, value),
-            Width::W16 => portable::store_16(address, value),
-            Width::W32 => portable::store_32(address, value),
-            Width::W64 => portable::store_64(address, value),
+            Width::W8 => arch::store_8(address, value),
+            Width::W16 => arch::store_16(address, value),
+            Width::W32 => arch::store_32(address, value),
+            #[cfg(target_pointer_width = "64")]
+            Width::W64 => arch::store_64(address, value),
+            #[cfg(not(target_pointer_width = "64"))]
+            Width::W64 => unreachable!("refused by `single`"),
         }
     }
 }

@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::access::{Fault, Lock, Word};
+use crate::access::{Describe, Fault, Line, Lock, Registered, Word, enter, single};
 use crate::error::{BusFault, Error, Result};
 use crate::map::{self, ByteOrder, Map, Width};
 use crate::mapping::Mapping;
@@ -18,6 +18,8 @@ const CLOSED: u8 = 1;
 /// A mapped region of an open device.
 #[derive(Debug)]
 pub struct Region {
+    /// First, so that it is given back before what it describes goes.
+    registered: OnceLock<Registered>,
     map: Arc<Map>,
     index: usize,
     mapping: Mapping,
@@ -39,8 +41,14 @@ impl Refusal {
 }
 
 impl Region {
-    pub(super) fn new(map: Arc<Map>, index: usize, mapping: Mapping, physical: Option<u64>) -> Region {
-        Region {
+    pub(super) fn new(
+        map: Arc<Map>,
+        index: usize,
+        mapping: Mapping,
+        physical: Option<u64>,
+    ) -> Arc<Region> {
+        let region = Arc::new(Region {
+            registered: OnceLock::new(),
             map,
             index,
             mapping,
@@ -48,7 +56,11 @@ impl Region {
             gate: AtomicU8::new(OPEN),
             views: Mutex::new(0),
             lock: Lock::default(),
-        }
+        });
+        // SAFETY: the entry is given back when the region is dropped, whose place in the Arc does not change.
+        let entry = unsafe { enter(region.start() as usize, region.mapping.size(), &*region) };
+        let _ = region.registered.set(entry);
+        region
     }
 
     /// What the map says of it.
@@ -289,6 +301,9 @@ impl Region {
         let width = width.unwrap_or(info.width);
         let bytes = width.bytes();
         let wrong = |problem: String| Err(Error::Value { at: format!("{}+{offset:#x}", self.at()), problem });
+        if !single(width) {
+            return wrong("this machine has no single access of 64 bits; read two words of 32".into());
+        }
         if offset % bytes as u64 != 0 {
             return wrong(format!("the offset is not a multiple of {bytes}, which a {}-bit access needs", width.bits()));
         }
@@ -308,9 +323,10 @@ impl Region {
     }
 
     fn fault(&self, offset: u64, width: Width, write: bool, fault: Fault) -> Error {
-        Error::Bus(self.bus_fault(self.at(), offset, width, write, fault))
+        self.bus_fault(self.at(), offset, width, write, fault)
     }
 
+    /// The error for a fault that an access met: of the bus, or because the device was closed meanwhile.
     pub(super) fn bus_fault(
         &self,
         at: String,
@@ -318,10 +334,61 @@ impl Region {
         width: Width,
         write: bool,
         fault: Fault,
-    ) -> BusFault {
+    ) -> Error {
+        if self.closed() {
+            return Error::Refused { at, reason: Refusal::CLOSED.into() };
+        }
         let physical = self.physical.map(|start| start.wrapping_add(offset));
-        BusFault { at, offset, physical, width, write, fault }
+        Error::Bus(BusFault { at, offset, physical, width, write, fault })
     }
+}
+
+impl Describe for Region {
+    fn describe(&self, offset: u64, out: &mut Line) {
+        out.text(&self.map.name);
+        out.text(".");
+        if !describe(&self.info().nodes, offset, out) {
+            out.text("regions.");
+            out.text(&self.info().name);
+        }
+        out.text(" (region ");
+        out.text(&self.info().name);
+        out.text(" + 0x");
+        out.number(offset, 16);
+        out.text(")");
+    }
+}
+
+/// Writes the path of the register at an offset, if there is one. Allocates nothing: a signal handler calls this.
+fn describe(nodes: &[map::Node], offset: u64, out: &mut Line) -> bool {
+    nodes.iter().any(|node| {
+        let Some(within) = offset.checked_sub(node.offset()) else { return false };
+        let (index, rest) = match node.array() {
+            None => (0, within),
+            Some(array) => {
+                let index = (within / array.stride).min(array.count - 1);
+                (index, within - index * array.stride)
+            }
+        };
+        let mark = out.mark();
+        out.text(node.name());
+        if node.array().is_some() {
+            out.text("[");
+            out.number(index, 10);
+            out.text("]");
+        }
+        let found = match node {
+            map::Node::Register(register) => rest < register.width.bytes() as u64,
+            map::Node::Group(group) => {
+                out.text(".");
+                describe(&group.nodes, rest, out)
+            }
+        };
+        if !found {
+            out.back_to(mark);
+        }
+        found
+    })
 }
 
 /// The first register in the span, in bytes, whose read changes something: its name and offset.

@@ -318,6 +318,6 @@ impl Register {
     /// The error for a fault that an access of this register met.
     pub(crate) fn fault(&self, write: bool, fault: Fault) -> Error {
         let width = self.info().width;
-        Error::Bus(self.region.bus_fault(self.at(), self.offset, width, write, fault))
+        self.region.bus_fault(self.at(), self.offset, width, write, fault)
     }
 }

@@ -18,7 +18,8 @@ trace, other threads (unless `threads=True`). What it does not see, and the test
 
 - the kernel's own accesses: a system call that is given traced memory fails with EFAULT;
 - accesses through another mapping of the same memory, from this process or another;
-- an access of another thread in the instant in which this thread's instruction runs;
+- an access of another thread while an instruction is stepped: `threads=True` is exact where one
+  thread runs at a time, as under the interpreter's lock, and misses some where several do;
 - how the hardware carries an access out: it may split one that is not aligned.
 
 It changes two things for the traced code: an access takes some microseconds, and a signal that

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
 from typing import Any
 
 from .. import _devregs
-from .._devregs import Map, MapError
+from .._devregs import MapError
+from .._text import clean
 from . import model
 from .options import NO, OK, Parser, add_output, message_of
-from .output import paint, print_json
+from .output import count, paint, print_json
 
 _PLACE = re.compile(
     r"(?P<file>.*?)(:(?P<line>\d+):(?P<column>\d+))?: (?P<severity>error|warning): (?P<message>.*)"
@@ -40,26 +42,22 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(file: str) -> dict[str, Any]:
     board = _is_board(file)
-    result: dict[str, Any] = {
-        "file": file,
-        "kind": "board" if board else "device",
-        "ok": True,
-        "summary": "",
-    }
+    kind = "board" if board else "device"
+    result: dict[str, Any] = {"file": file, "kind": kind, "ok": True, "summary": ""}
     try:
         if board:
             devices = _devregs.load_board(file)
-            warnings = [text for entry in devices.values() for text in _warnings(entry["map"])]
             # Two devices with one map say the same.
-            texts = list(dict.fromkeys(warnings))
-            result["summary"] = f"{len(devices)} device{'s' * (len(devices) != 1)}"
-        else:
-            found = _devregs.load(file if "/" in file else f"./{file}")
-            texts = _warnings(found)
-            registers, regions = model.counts(model.of(found))
-            result["summary"] = (
-                f"{regions} region{'s' * (regions != 1)}, {registers} register{'s' * (registers != 1)}"
+            texts = list(
+                dict.fromkeys(t for entry in devices.values() for t in entry["map"].warnings)
             )
+            result["summary"] = count(len(devices), "device")
+        else:
+            # As a path: a bare word would be the name of a map of the library.
+            found = _devregs.load(Path(file))
+            texts = found.warnings
+            registers, regions = model.counts(model.of(found))
+            result["summary"] = f"{count(regions, 'region')}, {count(registers, 'register')}"
     except MapError as error:
         result["ok"] = False
         texts = _split(message_of(error))
@@ -68,22 +66,18 @@ def _check(file: str) -> dict[str, Any]:
 
 
 def _is_board(file: str) -> bool:
-    """Whether a file lists devices. What cannot be parsed is left to the map reader, which says where."""
+    """Whether a file lists devices. One that cannot be parsed is left to the core to explain."""
     import tomllib
 
     try:
-        with open(file, "rb") as opened:
+        with Path(file).open("rb") as opened:
             return "devices" in tomllib.load(opened)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 
-def _warnings(device_map: Map) -> list[str]:
-    return device_map.warnings
-
-
 def _split(text: str) -> list[str]:
-    """The mistakes in the text of an error: each begins at the margin, what belongs to it is indented."""
+    """The mistakes in an error's text: each begins at the margin, and what follows is indented."""
     found: list[str] = []
     for line in text.split("\n"):
         if found and (not line or line[0] == " "):
@@ -114,10 +108,9 @@ def _print(result: dict[str, Any]) -> None:
         colour = "red" if found["severity"] == "error" else "yellow"
         mark = f"{found['severity']}:"
         print("\n".join([first.replace(mark, paint(mark, colour), 1), *rest]))
-    file, found = message_of(Exception(result["file"])), result["diagnostics"]
-    plural = "s" * (len(found) != 1)
+    file, number = clean(result["file"]), len(result["diagnostics"])
     if not result["ok"]:
-        print(f"{file}: {paint(f'{len(found)} error{plural}', 'red')}")
+        print(f"{file}: {paint(count(number, 'error'), 'red')}")
     else:
-        warnings = f", {len(found)} warning{plural}" if found else ""
+        warnings = f", {count(number, 'warning')}" if number else ""
         print(f"{file}: {paint('ok', 'green')}: {result['summary']}{warnings}")

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from .. import _devregs
 from .._devregs import DevregsError, Map
 from .._text import clean
-from .findings import Finding, file_findings, mem_findings, pci_findings, uio_findings, user_finding
+from . import findings
+from .findings import Finding
 from .options import NO, OK, Failure, Parser, add_source, message_of
 from .output import paint, print_json
 from .target import Bench, find_map
@@ -43,20 +44,20 @@ def run(options: argparse.Namespace) -> int:
     asked = _asked(options)
     root = Path(options.root)
     kind, _, name = asked.source.partition(":")
-    found = [user_finding()]
+    found = list(findings.user())
     if kind == "mem":
-        found += mem_findings(root, name, _size(asked.map))
+        found += findings.mem(root, name, _size(asked.map), _devregs.scan(root))
     elif kind == "uio":
-        found += uio_findings(root, name, _devregs.scan(options.root))
+        found += findings.uio(root, name, _devregs.scan(root))
     elif kind == "pci":
-        found += pci_findings(root, asked.source, _devregs.scan(options.root))
+        found += findings.pci(root, asked.source, _devregs.scan(root))
     elif kind == "file":
-        found += file_findings(Path(name))
+        found += findings.file(Path(name))
     opens = _try(asked, options)
     found.append(opens)
     if options.json:
-        findings = [finding._asdict() for finding in found]
-        print_json({"source": asked.source, "opens": opens.state == "ok", "findings": findings})
+        facts = [finding._asdict() for finding in found]
+        print_json({"source": asked.source, "opens": opens.state == "ok", "findings": facts})
     else:
         for finding in found:
             print(f"{paint(f'{finding.state:<3}', _COLOURS[finding.state])} {clean(finding.what)}")

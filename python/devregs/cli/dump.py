@@ -17,6 +17,8 @@ from .target import Bench
 class Dump(NamedTuple):
     """What is dumped of a device."""
 
+    # What the board calls it; empty without a board.
+    name: str
     device: Device
     parts: list[paths.Part]
     seen: list[tuple[Register, Look]]
@@ -46,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         for name, path in bench.words(options.words):
             device = bench.device(name)
             if not dumps or dumps[-1].device is not device:
-                dumps.append(Dump(device, [], []))
+                dumps.append(Dump(name if options.board else "", device, [], []))
             dumps[-1].parts.append(_part(device, path))
         for dump in dumps:
             dump.seen.extend((reg, _look(reg)) for part in dump.parts for reg in walk(part))
@@ -77,7 +79,8 @@ def _look(reg: Register) -> Look:
 
 def _print(dump: Dump) -> None:
     device = dump.device
-    print(paint(f"{clean(device.name)} at {clean(device.source)}", "bold"))
+    name = f"{clean(dump.name)}: " if dump.name else ""
+    print(paint(f"{name}{clean(device.name)} at {clean(device.source)}", "bold"))
     if len(dump.seen) == 1 and isinstance(dump.parts[0], Register):
         # One register alone is worth a table of its own.
         reg, seen = dump.seen[0]
@@ -100,6 +103,7 @@ def _print(dump: Dump) -> None:
 def _data(dump: Dump) -> dict[str, Any]:
     regions = _regions(dump.device)
     return {
+        "name": dump.name or None,
         "device": dump.device.name,
         "source": dump.device.source,
         "map": dump.device.map.origin,

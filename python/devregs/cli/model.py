@@ -48,41 +48,37 @@ def of(device_map: Map) -> dict[str, Any]:
     return data
 
 
-def find(data: dict[str, Any], path: str) -> Found | Node:
-    """What a path names: a group, register or field, with or without indices; or, as a plain node, a region."""
-    for region in data["regions"]:
-        if region["name"] == path:
-            return dict(region)
-    region, nodes = (
-        None,
-        {node["name"]: (node, region) for region in data["regions"] for node in region["nodes"]},
-    )
+def find(data: dict[str, Any], path: str) -> Found:
+    """What a path names: a group, register or field, with or without indices."""
+    homes = {node["name"]: region for region in data["regions"] for node in region["nodes"]}
+    here = {node["name"]: node for region in data["regions"] for node in region["nodes"]}
     way: list[Node] = []
-    here: dict[str, Any] = {name: node for name, (node, _) in nodes.items()}
-    segments = path.split(".")
-    for at, segment in enumerate(segments):
+    field: Node | None = None
+    done, region = data["name"], homes
+    for segment in path.split("."):
         name, index = _segment(segment, path)
-        if way and way[-1]["kind"] == "register":
-            field = next((f for f in way[-1]["fields"] if f["name"] == segment), None)
-            if field is None or at < len(segments) - 1:
-                known = [f["name"] for f in way[-1]["fields"]]
-                raise Failure(
-                    f"{clean(way[-1]['name'])} has no field {clean(segment)!r}{near(segment, known)}"
-                )
-            return Found(region or {}, way, field)
-        if name not in here:
-            raise Failure(
-                f"{clean(data['name'])} has no {clean('.'.join(segments[: at + 1]))!r}{near(name, list(here))}"
-            )
+        if field is not None or name not in here:
+            what = "field" if way and way[-1]["kind"] == "register" else "part"
+            raise Failure(f"{clean(done)} has no {what} {clean(name)!r}{near(name, list(here))}")
         node = here[name]
-        count = (node["array"] or {"count": 0})["count"]
+        count = (node.get("array") or {"count": 0})["count"]
         if index is not None and index >= count:
-            reach = f"0 to {count - 1}" if count else "there is only one"
-            raise Failure(f"{clean(path)}: no {clean(name)}[{index}]: {reach}")
-        region = region or nodes[name][1]
+            reach = f"it goes from 0 to {count - 1}" if count else "it is no array"
+            raise Failure(f"{clean(path)}: there is no {clean(name)}[{index}]: {reach}")
+        done = f"{done}.{name}"
+        if "lsb" in node:
+            field, here = node, {}
+            continue
+        region = region if way else homes[name]
         way.append(node)
-        here = {child["name"]: child for child in node.get("nodes", ())}
-    return Found(region or {}, way, None)
+        # A group holds nodes, a register fields, and a field nothing.
+        here = {part["name"]: part for part in node.get("nodes", node.get("fields", ()))}
+    return Found(region, way, field)
+
+
+def names(data: dict[str, Any]) -> set[str]:
+    """The names of a map's registers and groups, but for those inside groups."""
+    return {node["name"] for region in data["regions"] for node in region["nodes"]}
 
 
 def title(node: Node) -> str:
@@ -105,12 +101,12 @@ def effects(node: Node) -> list[str]:
     return words
 
 
-def register_notes(node: Node, region: Node) -> list[str]:
-    """All that is particular about a register."""
+def register_notes(node: Node, region: Node | None) -> list[str]:
+    """All that is particular about a register, beside what it has from its region."""
     words = effects(node)
-    if node["width"] != region["width"]:
+    if region is not None and node["width"] != region["width"]:
         words.append(f"{node['width']} bits")
-    if node["byte_order"] != region["byte_order"]:
+    if node["byte_order"] != ("little" if region is None else region["byte_order"]):
         words.append(f"{node['byte_order']}-endian")
     if node["split"]:
         words.append(f"two accesses, {node['split']}")

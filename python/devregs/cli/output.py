@@ -67,6 +67,11 @@ def print_table(
         print(line)
 
 
+def count(number: int, word: str) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{number} {word}{'s' * (number != 1)}"
+
+
 def note(text: str) -> None:
     """Say something beside the data."""
     print(f"devregs: {text}", file=sys.stderr)

@@ -11,11 +11,15 @@ from .._text import clean
 from .options import Failure
 
 
-class Named(NamedTuple):
+class Named:
     """A register, or a field of one."""
 
-    register: Register
-    field: Field | None
+    __slots__ = ("field", "register")
+
+    def __init__(self, register: Register, field: Field | None) -> None:
+        self.register = register
+        # None where the whole register is meant.
+        self.field = field
 
 
 class Raw(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._devregs import AccessError, Register
 from .._text import clean
-from ..display import name_of, readable
+from ..display import digits, name_of, readable
 from . import paths
 from .dump import fields
 from .options import OK, Failure, Parser, add_source
@@ -27,7 +27,8 @@ def configure(parser: Parser) -> None:
         "words",
         metavar="PATH",
         nargs="+",
-        help="REGISTER, GROUP[1].REGISTER, REGISTER.FIELD; or a word of a region: REGION+0x10, REGION+0x10:16 (bits)",
+        help="REGISTER, GROUP[1].REGISTER, REGISTER.FIELD; or a word of a region by its offset in "
+        "bytes: REGION+0x10, REGION+0x10:16 (16 bits)",
     )
     parser.add_argument(
         "-q",
@@ -39,7 +40,7 @@ def configure(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read and print. Paths beside each other that name one register or its fields share one read."""
+    """Read and print. Neighbouring paths of one register share one read."""
     with Bench(options) as bench:
         pairs = bench.words(options.words)
         wanted: list[Wanted] = []
@@ -57,7 +58,13 @@ def run(options: argparse.Namespace) -> int:
             print(f"{item['value']:#x}")
     else:
         print_table(
-            (clean(item["path"]), _hex(item), str(item["value"]), clean(item["name"] or ""), "")
+            (
+                clean(item["path"]),
+                digits(item["value"], item["width"]),
+                str(item["value"]),
+                clean(item["name"] or ""),
+                "",
+            )
             for item in found
         )
     return OK
@@ -97,7 +104,7 @@ def _read(wanted: list[Wanted]) -> list[dict[str, Any]]:
                 }
             )
             continue
-        reg, field = place
+        reg, field = place.register, place.field
         # Who names a whole register again wants it read again.
         if reg is not last or field is None:
             value, last = reg.read(), reg
@@ -114,7 +121,3 @@ def _read(wanted: list[Wanted]) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _hex(item: dict[str, Any]) -> str:
-    return f"0x{item['value']:0{-(-item['width'] // 4)}x}"

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     )
     for line in [*about, clean(data["origin"])]:
         print(paint(f"  {line}", "dim"))
-    _paragraph(data["doc"], "  ")
+    _paragraph(data["doc"])
     for region in data["regions"]:
         print()
         _region(region)
@@ -71,122 +71,109 @@ def run_maps(options: argparse.Namespace) -> int:
 
 
 def _part(data: dict[str, Any], path: str, as_json: bool) -> int:
-    found = model.find(data, path)
-    if not isinstance(found, model.Found):
-        if as_json:
-            print_json(found)
-        else:
-            _region(found)
-        return OK
-    node = found.field or found.way[-1]
-    if as_json:
-        print_json(node)
-    elif found.field is not None:
-        print_table(_field(found.field, found.way[-1], 0, True))
-        _paragraph(found.field["doc"], "  ")
-    elif node["kind"] == "group":
-        print(
-            paint(model.title(node), "bold") + f"  {_spread(node)} in {clean(found.region['name'])}"
-        )
-        _paragraph(node["doc"], "  ")
-        print_table(_nodes(node["nodes"], found.region, 0), indent="  ")
+    regions = {region["name"]: region for region in data["regions"]}
+    if path in regions and path not in model.names(data):
+        found = model.Found(regions[path], [], None)
     else:
-        print(
-            paint(model.title(node), "bold") + f"  {_offset(node)} in {clean(found.region['name'])}"
-        )
-        facts = [node["access"], f"{node['width']} bits", *model.register_notes(node, {**node})]
-        if node["reset"]:
-            facts.append(f"reset {model.reset(node)}")
-        print(f"  {', '.join(facts)}")
-        _paragraph(node["doc"], "  ")
-        print_table(
-            [row for field in _down(node["fields"]) for row in _field(field, node, 0, True)],
-            indent="  ",
-        )
+        found = model.find(data, path)
+    where = clean(found.region["name"])
+    if as_json:
+        print_json(found.field or (found.way[-1] if found.way else found.region))
+    elif found.field is not None:
+        _one_field(found.field)
+    elif not found.way:
+        _region(found.region)
+    elif found.way[-1]["kind"] == "group":
+        _group(found.way[-1], where)
+    else:
+        _register(found.way[-1], where)
     return OK
 
 
+def _group(node: model.Node, where: str) -> None:
+    print(f"{paint(model.title(node), 'bold')}  {_spread(node)}, at {_offset(node)} in {where}")
+    _paragraph(node["doc"])
+    _table(_nodes(node["nodes"], None, 1))
+
+
+def _register(node: model.Node, where: str) -> None:
+    print(f"{paint(model.title(node), 'bold')}  at {_offset(node)} in {where}")
+    facts = [node["access"], f"{node['width']} bits", *model.register_notes(node, None)]
+    if node["reset"]:
+        facts.append(f"reset {model.reset(node)}")
+    print(f"  {', '.join(facts)}")
+    _paragraph(node["doc"])
+    print_table(
+        [row for field in node["fields"][::-1] for row in _field_in_full(field)], indent="  "
+    )
+
+
+def _one_field(node: model.Node) -> None:
+    bits, name, access, effects, _ = _field_in_full(node)[0]
+    print(f"{paint(name, 'bold')}  bits {bits}, {access}{', ' if effects else ''}{effects}")
+    _paragraph(node["doc"])
+    print_table(_field_in_full(node)[1:], indent="  ")
+
+
 def _region(region: model.Node) -> None:
-    facts = [
-        region["access"],
-        f"{region['width']} bits",
-        f"{region['size']:#x} bytes at {region['offset']:#x}",
-    ]
+    size, offset = f"{region['size']:#x}", f"{region['offset']:#x}"
+    facts = [region["access"], f"{region['width']} bits", f"{size} bytes at {offset}"]
     if region["byte_order"] != "little":
-        facts.append("big-endian")
+        facts.append(f"{region['byte_order']}-endian")
     if region["uio_map"] is not None:
         facts.append(f"UIO map {clean(str(region['uio_map']))}")
     if region["pci_bar"] is not None:
         facts.append(f"BAR {region['pci_bar']}")
-    print(
-        paint(clean(region["name"]), "bold")
-        + f"  {', '.join([*facts, *model.effects(_region_effects(region))])}"
-    )
-    _paragraph(region["doc"], "  ")
-    print_table(_nodes(region["nodes"], region, 0), indent="  ", dim=(5,))
+    facts += model.effects({"fifo": 0 if region["fifo"] else None, "on_read": region["on_read"]})
+    print(f"{paint(clean(region['name']), 'bold')}  {', '.join(facts)}")
+    _paragraph(region["doc"])
+    _table(_nodes(region["nodes"], region, 0))
 
 
-def _region_effects(region: model.Node) -> model.Node:
-    return {"fifo": 0 if region["fifo"] else None, "on_read": region["on_read"]}
+def _table(rows: list[Row]) -> None:
+    if rows:
+        print_table(rows, head=("offset", "name", "access", "reset", "", ""), indent="  ", dim=(5,))
 
 
-def _nodes(nodes: list[model.Node], region: model.Node, depth: int) -> list[Row]:
-    """Rows of offset, name, access, reset, notes, doc; fields below their register, indented."""
+def _nodes(nodes: list[model.Node], region: model.Node | None, depth: int) -> list[Row]:
+    """Rows of offset, name, access, reset, notes, doc; fields below their register, indented.
+
+    Offsets in a group are from its start, and so have a plus sign.
+    """
     rows: list[Row] = []
     pad = "  " * depth
     for node in nodes:
-        where, name = _offset(node), pad + model.title(node)
+        where = ("+" if depth else "") + _offset(node)
+        name, doc = pad + model.title(node), summary(node["doc"])
         if node["kind"] == "group":
-            rows.append((where, name, "", "", _spread(node), summary(node["doc"])))
+            rows.append((where, name, "", "", _spread(node), doc))
             rows += _nodes(node["nodes"], region, depth + 1)
             continue
-        notes = model.register_notes(node, region)
-        rows.append(
-            (where, name, node["access"], model.reset(node), ", ".join(notes), summary(node["doc"]))
-        )
-        for field in _down(node["fields"]):
-            rows += _field(field, node, depth + 1, False)
+        notes = ", ".join(model.register_notes(node, region))
+        rows.append((where, name, node["access"], model.reset(node), notes, doc))
+        rows += [_field(field, node, pad + "  ") for field in node["fields"][::-1]]
     return rows
 
 
-def _field(field: model.Node, register: model.Node, depth: int, full: bool) -> list[Row]:
-    """A field's row, and in full one for each value."""
-    same = field["access"] == register["access"] and not full
-    # What the register says of itself needs no saying again.
-    inherited = [] if full else model.effects(register)
-    notes = [note for note in model.effects(field) if note not in inherited]
-    named = field["values"] or field["write_values"]
-    if named and not full:
-        notes.append(model.values(field))
-    name = "  " * depth + clean(field["name"])
-    row = (
-        model.field_bits(field),
-        name,
-        "" if same else field["access"],
-        "",
-        ", ".join(notes),
-        summary(field["doc"]),
-    )
-    rows: list[Row] = [row]
-    if full:
-        for key, what in (("values", ""), ("write_values", "to write")):
-            rows += [
-                (
-                    f"{value['value']:#x}",
-                    f"  {clean(value['name'])}",
-                    what,
-                    "",
-                    "",
-                    summary(value["doc"]),
-                )
-                for value in field[key] or ()
-            ]
+def _field(field: model.Node, register: model.Node, pad: str) -> Row:
+    """A field's row: what it shares with its register is not said again."""
+    access = "" if field["access"] == register["access"] else field["access"]
+    known = model.effects(register)
+    notes = [note for note in model.effects(field) if note not in known]
+    notes += [model.values(field)] if model.values(field) else []
+    bits = model.field_bits(field)
+    return bits, pad + clean(field["name"]), access, "", ", ".join(notes), summary(field["doc"])
+
+
+def _field_in_full(field: model.Node) -> list[Row]:
+    """A field's row and one for each of its values."""
+    bits, name, effects = model.field_bits(field), clean(field["name"]), model.effects(field)
+    rows: list[Row] = [(bits, name, field["access"], ", ".join(effects), summary(field["doc"]))]
+    for key, use in (("values", ""), ("write_values", "to write")):
+        for value in field[key] or ():
+            number, meaning = f"{value['value']:#x}", summary(value["doc"])
+            rows.append((number, f"  {clean(value['name'])}", use, "", meaning))
     return rows
-
-
-def _down(fields: list[model.Node]) -> list[model.Node]:
-    """Highest bit first, as manuals draw registers."""
-    return fields[::-1]
 
 
 def _offset(node: model.Node) -> str:
@@ -198,11 +185,11 @@ def _spread(node: model.Node) -> str:
     return f"{array['count']} times, {array['stride']:#x} bytes apart" if array else "group"
 
 
-def _paragraph(doc: str | None, indent: str) -> None:
+def _paragraph(doc: str | None) -> None:
     """Doc text in full, wrapped to the terminal."""
     from textwrap import wrap
 
     for paragraph in (doc or "").split("\n\n"):
         text = clean(" ".join(paragraph.split()))
-        for line in wrap(text, max((width() or 100) - len(indent), 20), break_long_words=False):
-            print(paint(indent + line, "dim"))
+        for line in wrap(text, max((width() or 100) - 2, 20), break_long_words=False):
+            print(paint(f"  {line}", "dim"))

@@ -15,7 +15,7 @@ from .options import NO, SOURCE, USAGE, Failure, message_of
 
 
 class Bench:
-    """Opens the devices that a command needs, each once, and closes them at the end of a `with` block."""
+    """Opens the devices that a command needs, each once, and closes them at the end."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         if options.board is not None and options.map is not None:
@@ -32,8 +32,7 @@ class Bench:
         self._stack.close()
 
     def words(self, words: list[str]) -> list[tuple[str, str]]:
-        """What each word means: the name of a source or device, and a path in it, empty for all of
-        it.
+        """What each word means: the name of a source or device, and a path in it, or no path.
 
         Without a board, the first word is the source. With one, the first may be a device alone,
         or each begins with its device.
@@ -65,7 +64,8 @@ class Bench:
         entry = self._board.get(name)
         if entry is None:
             raise Failure(
-                f"{self._options.board} has no device {clean(name)!r}{near(name, list(self._board))}"
+                f"{clean(self._options.board)} has no device {clean(name)!r}"
+                f"{near(name, list(self._board))}"
             )
         return entry["map"], entry["source"]
 
@@ -73,17 +73,21 @@ class Bench:
         options = self._options
         try:
             return _devregs.open(device_map, source, verify=options.verify, root=options.root)
-        except MapError as error:
-            # The map is right in itself: it does not fit what is there.
-            raise Failure(
-                message_of(error).replace("verify=False", "--no-verify"), SOURCE
-            ) from error
         except DevregsError as error:
-            raise error if self._board is None else named(error, f"device {clean(name)}") from error
+            if self._board is not None:
+                error = named(error, f"device {clean(name)}")
+            if not isinstance(error, MapError):
+                raise error from None
+            # The map is right in itself: it does not fit what is there.
+            text = message_of(error).replace("verify=False", "--no-verify")
+            raise Failure(text, SOURCE) from error
 
 
 def load_map(name: str) -> Map:
-    """A map by name or file. One that is not there is a wrong command line; one with errors is an answer."""
+    """A map by name or file.
+
+    One that is not there is a wrong command line; one with errors is an answer.
+    """
     try:
         return _devregs.load(name)
     except MapError as error:
@@ -102,39 +106,37 @@ def find_map(options: argparse.Namespace, source: str) -> Map:
     """The map given for a source, or the best one of the library that fits it."""
     if options.map is not None:
         return load_map(options.map)
-    kind = source.partition(":")[0]
+    shown, kind = clean(source), source.partition(":")[0]
+    if kind in ("mem", "file", "mock"):
+        raise Failure(f"{shown} does not tell what it is: give its map, by name or file: --map MAP")
     if kind not in ("uio", "pci"):
-        if kind in ("mem", "file", "mock"):
-            raise Failure(
-                f"{clean(source)} does not tell what it is: give its map with --map NAME or --map FILE"
-            )
-        raise Failure(
-            f"{clean(source)!r} is no source: uio:NAME, pci:ADDRESS, mem:ADDRESS, file:PATH or mock:"
+        forms = (
+            "uio:NAME, uio:NUMBER, pci:ADDRESS, pci:VENDOR:DEVICE, mem:ADDRESS, file:PATH, mock:"
         )
+        raise Failure(f"{shown!r} is no source; one is {forms}")
     found = _devregs.scan(options.root)
     fitting = matching(found, source)
     if not fitting:
         there = ", ".join(
-            str(entry["source"]) for entry in found if entry["source"].startswith(kind)
+            clean(entry["source"]) for entry in found if entry["source"].startswith(kind)
         )
-        raise Failure(
-            f"{clean(source)}: there is no such device; there is {there or 'none of this kind'}",
-            SOURCE,
-        )
+        raise Failure(f"{shown}: no such device; there is {there or 'none of this kind'}", SOURCE)
     for entry in fitting:
         if entry["fits"]:
             return load_map(entry["fits"][0])
     known = ", ".join(clean(text) for text in fitting[0]["compatible"])
-    raise Failure(
-        f"{clean(source)}: no map of the library fits it ({known}); give one with --map NAME or --map FILE"
-    )
+    raise Failure(f"{shown}: no map of the library fits it ({known}); give one: --map MAP")
 
 
 def matching(found: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
     """What `scan` found that a source names: by its own source, or by name."""
     kind, _, name = source.partition(":")
-    # The domain of a PCI address may be left out.
-    exact = {source, f"pci:0000:{name}"} if kind == "pci" else {source}
+    if kind == "pci":
+        # The domain of a PCI address may be left out.
+        name = name.lower()
+        exact = {f"pci:{name}", f"pci:0000:{name}"}
+    else:
+        exact = {source}
     return [
         entry
         for entry in found

@@ -93,7 +93,13 @@ fn touched(
     let (mut reads, mut writes) = (Vec::new(), Vec::new());
     for memory in factory.info(&instruction).used_memory() {
         let (read, write) = directions(&instruction, memory)?;
-        let width = u32::try_from(memory.memory_size().size()).unwrap_or(0);
+        // Of a repeated instruction the decoder gives all rounds; each is stepped by itself.
+        let size = if instruction.is_string_instruction() {
+            instruction.memory_size()
+        } else {
+            memory.memory_size()
+        };
+        let width = u32::try_from(size.size()).unwrap_or(0);
         if (read || write) && width == 0 {
             return Err("an access whose width depends on the processor's state");
         }
@@ -123,6 +129,20 @@ fn check_step(record: &Record, instruction: &Instruction) -> Result<(), &'static
     if known { Ok(()) } else { Err("more than this instruction ran while the pages were open") }
 }
 
+/// What they touch depends on a vector register.
+const MASKED: [Mnemonic; 7] = [
+    Mnemonic::Maskmovq,
+    Mnemonic::Maskmovdqu,
+    Mnemonic::Vmaskmovdqu,
+    Mnemonic::Vmaskmovps,
+    Mnemonic::Vmaskmovpd,
+    Mnemonic::Vpmaskmovd,
+    Mnemonic::Vpmaskmovq,
+];
+
+const CACHE: [Mnemonic; 4] =
+    [Mnemonic::Clflush, Mnemonic::Clflushopt, Mnemonic::Clwb, Mnemonic::Cldemote];
+
 /// Whether it reads and writes.
 fn directions(
     instruction: &Instruction,
@@ -131,8 +151,11 @@ fn directions(
     if instruction.is_vsib() {
         return Err("a gather or scatter, which this tracer does not take apart");
     }
-    if instruction.has_op_mask() {
+    if instruction.has_op_mask() || MASKED.contains(&instruction.mnemonic()) {
         return Err("a masked access, which this tracer does not take apart");
+    }
+    if CACHE.contains(&instruction.mnemonic()) {
+        return Err("a cache line operation, which is neither a load nor a store");
     }
     // The condition of a repeated string instruction is its count, and it got as far as touching
     // memory; a compare-and-exchange that fails writes back what it read.

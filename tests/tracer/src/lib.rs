@@ -12,6 +12,7 @@
 
 mod decode;
 mod engine;
+mod guard;
 mod pages;
 mod probes;
 mod record;

@@ -57,5 +57,5 @@ probes! {
         "call qword ptr [rdi]";
     probe_flush: "clflush [rdi]";
     probe_stack: "mov rdx, rsp", "lea rsp, [rdi + 0x80]", "push rcx", "pop rax", "mov rsp, rdx";
-    probe_save: "mov rdx, rsp", "fxsave [rdi]";
+    probe_save: "xor eax, eax", "xor edx, edx", "xsave [rdi]";
 }

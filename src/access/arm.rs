@@ -1,0 +1,87 @@
+//! One access on 32-bit Arm, which has no single access of 64 bits, and what a signal handler must know to go on after a fault.
+#![allow(unsafe_code)] // Inline assembly, and a signal's context.
+
+use std::arch::asm;
+use std::ffi::c_void;
+
+use nix::libc;
+
+use super::Fault;
+
+macro_rules! accesses {
+    ($($load:ident, $store:ident, $read:literal, $write:literal;)*) => {$(
+        /// # Safety
+        /// As for [`super::Word::load`].
+        #[inline(always)]
+        pub(super) unsafe fn $load(address: *const u8) -> Result<u64, Fault> {
+            let (value, fault): (u32, u32);
+            // SAFETY: one load from an address the caller vouches for. If it faults, the handler continues behind
+            // it with the fault in r3; what is in `value` then is not looked at.
+            unsafe {
+                asm!(
+                    concat!("2: ", $read),
+                    "3:",
+                    ".pushsection devregs_sites, \"aR\"",
+                    ".long 2b - ., 3b - .",
+                    ".popsection",
+                    value = out(reg) value,
+                    address = in(reg) address,
+                    inlateout("r3") 0u32 => fault,
+                    options(nostack, preserves_flags),
+                );
+            }
+            if fault == 0 { Ok(value.into()) } else { Err(Fault::unpack(fault.into())) }
+        }
+
+        /// # Safety
+        /// As for [`super::Word::store`].
+        #[inline(always)]
+        pub(super) unsafe fn $store(address: *mut u8, value: u64) -> Result<(), Fault> {
+            let fault: u32;
+            // SAFETY: one store to an address the caller vouches for; a fault as above.
+            unsafe {
+                asm!(
+                    concat!("2: ", $write),
+                    "3:",
+                    ".pushsection devregs_sites, \"aR\"",
+                    ".long 2b - ., 3b - .",
+                    ".popsection",
+                    // It fits: it was checked against the width.
+                    value = in(reg) value as u32,
+                    address = in(reg) address,
+                    inlateout("r3") 0u32 => fault,
+                    options(nostack, preserves_flags),
+                );
+            }
+            if fault == 0 { Ok(()) } else { Err(Fault::unpack(fault.into())) }
+        }
+    )*};
+}
+
+accesses! {
+    load_8, store_8, "ldrb {value}, [{address}]", "strb {value}, [{address}]";
+    load_16, store_16, "ldrh {value}, [{address}]", "strh {value}, [{address}]";
+    load_32, store_32, "ldr {value}, [{address}]", "str {value}, [{address}]";
+}
+
+/// Where the thread was when the signal came.
+///
+/// # Safety
+/// `context` is the third argument of a signal handler.
+pub(super) unsafe fn program_counter(context: *mut c_void) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.arm_pc as usize }
+}
+
+/// Makes the thread go on at `counter` with `fault` in the register the accesses look at.
+///
+/// # Safety
+/// As for [`program_counter`]; `counter` is the end of the access that faulted.
+pub(super) unsafe fn resume(context: *mut c_void, counter: usize, fault: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let machine = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext;
+        machine.arm_pc = counter as _;
+        machine.arm_r3 = fault as _;
+    }
+}

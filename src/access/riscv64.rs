@@ -1,0 +1,88 @@
+//! One access on riscv64, and what a signal handler must know to go on after a fault.
+#![allow(unsafe_code)] // Inline assembly, and a signal's context.
+
+use std::arch::asm;
+use std::ffi::c_void;
+
+use nix::libc;
+
+use super::Fault;
+
+macro_rules! accesses {
+    ($($load:ident, $store:ident, $read:literal, $write:literal;)*) => {$(
+        /// # Safety
+        /// As for [`super::Word::load`].
+        #[inline(always)]
+        pub(super) unsafe fn $load(address: *const u8) -> Result<u64, Fault> {
+            let (value, fault): (u64, u64);
+            // SAFETY: one load from an address the caller vouches for. If it faults, the handler continues behind
+            // it with the fault in a5; what is in `value` then is not looked at.
+            unsafe {
+                asm!(
+                    concat!("2: ", $read),
+                    "3:",
+                    ".pushsection devregs_sites, \"aR\"",
+                    ".long 2b - ., 3b - .",
+                    ".popsection",
+                    value = out(reg) value,
+                    address = in(reg) address,
+                    inlateout("a5") 0u64 => fault,
+                    options(nostack, preserves_flags),
+                );
+            }
+            if fault == 0 { Ok(value) } else { Err(Fault::unpack(fault)) }
+        }
+
+        /// # Safety
+        /// As for [`super::Word::store`].
+        #[inline(always)]
+        pub(super) unsafe fn $store(address: *mut u8, value: u64) -> Result<(), Fault> {
+            let fault: u64;
+            // SAFETY: one store to an address the caller vouches for; a fault as above.
+            unsafe {
+                asm!(
+                    concat!("2: ", $write),
+                    "3:",
+                    ".pushsection devregs_sites, \"aR\"",
+                    ".long 2b - ., 3b - .",
+                    ".popsection",
+                    value = in(reg) value,
+                    address = in(reg) address,
+                    inlateout("a5") 0u64 => fault,
+                    options(nostack, preserves_flags),
+                );
+            }
+            if fault == 0 { Ok(()) } else { Err(Fault::unpack(fault)) }
+        }
+    )*};
+}
+
+accesses! {
+    load_8, store_8, "lbu {value}, 0({address})", "sb {value}, 0({address})";
+    load_16, store_16, "lhu {value}, 0({address})", "sh {value}, 0({address})";
+    load_32, store_32, "lwu {value}, 0({address})", "sw {value}, 0({address})";
+    load_64, store_64, "ld {value}, 0({address})", "sd {value}, 0({address})";
+}
+
+/// Where the thread was when the signal came.
+///
+/// # Safety
+/// `context` is the third argument of a signal handler.
+pub(super) unsafe fn program_counter(context: *mut c_void) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.__gregs[0] as usize }
+}
+
+/// Makes the thread go on at `counter` with `fault` in the register the accesses look at.
+///
+/// # Safety
+/// As for [`program_counter`]; `counter` is the end of the access that faulted.
+pub(super) unsafe fn resume(context: *mut c_void, counter: usize, fault: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let machine = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext;
+        // Element 0 is the program counter, element N register xN; a5 is x15.
+        machine.__gregs[0] = counter as _;
+        machine.__gregs[15] = fault as _;
+    }
+}

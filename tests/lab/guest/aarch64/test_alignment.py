@@ -1,0 +1,26 @@
+"""Device memory on arm64 does not allow unaligned accesses, and QEMU with two processors models that."""
+
+import signal
+import subprocess
+import sys
+
+import devregs
+
+# What libc's memcpy does over registers, in a process of its own: it ends there.
+COPY = """
+import devregs
+with devregs.open("pl031", "uio:labrtc") as rtc:
+    rtc.regions.id.view().cast("B")[1:13].tobytes()
+"""
+
+
+def test_a_plain_copy_is_an_alignment_fault() -> None:
+    done = subprocess.run([sys.executable, "-c", COPY], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGBUS
+
+
+def test_the_same_registers_word_by_word() -> None:
+    with devregs.open("pl031", "uio:labrtc") as rtc:
+        words = bytearray(12)
+        assert rtc.regions.id.read_into(words, 4) == 3
+        assert memoryview(words).cast("I").tolist() == [0x10, 0x04, 0x00]

@@ -1,1 +1,0 @@
-/work/main/tests/tracer/target/release/libdevregs_tracer.so: /work/main/tests/tracer/src/decode.rs /work/main/tests/tracer/src/engine.rs /work/main/tests/tracer/src/lib.rs /work/main/tests/tracer/src/pages.rs /work/main/tests/tracer/src/probes.rs /work/main/tests/tracer/src/record.rs /work/main/tests/tracer/src/signals.rs /work/main/tests/tracer/src/stack.rs
