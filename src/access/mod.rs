@@ -7,6 +7,7 @@
 //! - addresses are multiples of the width: the callers check, the functions here only assert.
 #![allow(unsafe_code)] // Touching memory that Rust does not own is what this module is for.
 
+mod block;
 mod lock;
 
 // The body of an access: assembly with a fault guard where we have it, a volatile cell elsewhere.
@@ -51,16 +52,18 @@ pub struct Fault {
     pub code: i32,
 }
 
+/// A fault as one number in a register; 0 is none.
+type Packed = usize;
+
 impl Fault {
-    /// As one number that is not 0, to be passed in a register of 32 bits: codes are small.
+    /// Codes are small, so that 32 bits are enough.
     #[cfg(guarded)]
-    const fn pack(self) -> u64 {
-        (self.code as u64 & 0xff_ffff) << 8 | self.signal as u64
+    const fn pack(self) -> Packed {
+        (self.code as Packed & 0xff_ffff) << 8 | self.signal as Packed
     }
 
-    #[cfg(guarded)]
     #[cold]
-    fn unpack(packed: u64) -> Fault {
+    const fn unpack(packed: Packed) -> Fault {
         Fault { signal: (packed & 0xff) as i32, code: (packed >> 8) as i32 }
     }
 }
@@ -166,20 +169,22 @@ fn swap(value: u64, width: Width) -> u64 {
 /// # Safety
 /// As for [`Word::load`].
 #[inline(always)]
-pub(crate) unsafe fn load(address: *const u8, width: Width) -> Result<u64, Fault> {
+unsafe fn load(address: *const u8, width: Width) -> Result<u64, Fault> {
     debug_assert!((address as usize).is_multiple_of(width.bytes()));
+    let mut fault = 0;
     // SAFETY: the caller's promise.
-    unsafe {
+    let value = unsafe {
         match width {
-            Width::W8 => arch::load_8(address),
-            Width::W16 => arch::load_16(address),
-            Width::W32 => arch::load_32(address),
+            Width::W8 => arch::load_8(address, &mut fault),
+            Width::W16 => arch::load_16(address, &mut fault),
+            Width::W32 => arch::load_32(address, &mut fault),
             #[cfg(target_pointer_width = "64")]
-            Width::W64 => arch::load_64(address),
+            Width::W64 => arch::load_64(address, &mut fault),
             #[cfg(not(target_pointer_width = "64"))]
             Width::W64 => unreachable!("refused by `single`"),
         }
-    }
+    };
+    if fault == 0 { Ok(value) } else { Err(Fault::unpack(fault)) }
 }
 
 /// One store of the width.
@@ -187,18 +192,20 @@ pub(crate) unsafe fn load(address: *const u8, width: Width) -> Result<u64, Fault
 /// # Safety
 /// As for [`Word::store`].
 #[inline(always)]
-pub(crate) unsafe fn store(address: *mut u8, width: Width, value: u64) -> Result<(), Fault> {
+unsafe fn store(address: *mut u8, width: Width, value: u64) -> Result<(), Fault> {
     debug_assert!((address as usize).is_multiple_of(width.bytes()));
+    let mut fault = 0;
     // SAFETY: the caller's promise.
     unsafe {
         match width {
-            Width::W8 => arch::store_8(address, value),
-            Width::W16 => arch::store_16(address, value),
-            Width::W32 => arch::store_32(address, value),
+            Width::W8 => arch::store_8(address, value, &mut fault),
+            Width::W16 => arch::store_16(address, value, &mut fault),
+            Width::W32 => arch::store_32(address, value, &mut fault),
             #[cfg(target_pointer_width = "64")]
-            Width::W64 => arch::store_64(address, value),
+            Width::W64 => arch::store_64(address, value, &mut fault),
             #[cfg(not(target_pointer_width = "64"))]
             Width::W64 => unreachable!("refused by `single`"),
         }
     }
+    if fault == 0 { Ok(()) } else { Err(Fault::unpack(fault)) }
 }

@@ -2,7 +2,7 @@
 //! one call, so that no reference to device memory lives longer than the access.
 #![allow(unsafe_code)] // See the module above.
 
-use super::Fault;
+use super::Packed;
 use volatile_register::{RO, WO};
 
 macro_rules! cells {
@@ -10,21 +10,20 @@ macro_rules! cells {
         /// # Safety
         /// As for [`super::Word::load`].
         #[inline(always)]
-        pub(super) unsafe fn $load(address: *const u8) -> Result<u64, Fault> {
+        pub(super) unsafe fn $load(address: *const u8, _: &mut Packed) -> u64 {
             let cell = address.cast::<RO<$word>>();
             // SAFETY: the caller promises an aligned, mapped address; the reference ends with the statement.
-            Ok(unsafe { (*cell).read() }.into())
+            unsafe { (*cell).read() }.into()
         }
 
         /// # Safety
         /// As for [`super::Word::store`].
         #[inline(always)]
-        pub(super) unsafe fn $store(address: *mut u8, value: u64) -> Result<(), Fault> {
+        pub(super) unsafe fn $store(address: *mut u8, value: u64, _: &mut Packed) {
             let cell = address.cast::<WO<$word>>();
             // SAFETY: the caller promises an aligned, mapped, writable address; the reference ends with the
             // statement. The value fits: it was checked against the width.
             unsafe { (*cell).write(value as $word) };
-            Ok(())
         }
     )*};
 }

@@ -6,17 +6,19 @@ use std::ffi::c_void;
 
 use nix::libc;
 
-use super::Fault;
+use super::Packed;
 
 macro_rules! accesses {
     ($($load:ident, $store:ident, $read:literal, $write:literal;)*) => {$(
+        /// One load. After a fault, `fault` is not 0 and the value means nothing.
+        ///
         /// # Safety
         /// As for [`super::Word::load`].
         #[inline(always)]
-        pub(super) unsafe fn $load(address: *const u8) -> Result<u64, Fault> {
-            let (value, fault): (u64, u64);
+        pub(super) unsafe fn $load(address: *const u8, fault: &mut Packed) -> u64 {
+            let value: u64;
             // SAFETY: one load from an address the caller vouches for. If it faults, the handler continues behind
-            // it with the fault in a5; what is in `value` then is not looked at.
+            // it with the fault in a5.
             unsafe {
                 asm!(
                     concat!("2: ", $read),
@@ -26,18 +28,19 @@ macro_rules! accesses {
                     ".popsection",
                     value = out(reg) value,
                     address = in(reg) address,
-                    inlateout("a5") 0u64 => fault,
+                    inout("a5") *fault,
                     options(nostack, preserves_flags),
                 );
             }
-            if fault == 0 { Ok(value) } else { Err(Fault::unpack(fault)) }
+            value
         }
 
+        /// One store. After a fault, `fault` is not 0.
+        ///
         /// # Safety
         /// As for [`super::Word::store`].
         #[inline(always)]
-        pub(super) unsafe fn $store(address: *mut u8, value: u64) -> Result<(), Fault> {
-            let fault: u64;
+        pub(super) unsafe fn $store(address: *mut u8, value: u64, fault: &mut Packed) {
             // SAFETY: one store to an address the caller vouches for; a fault as above.
             unsafe {
                 asm!(
@@ -48,11 +51,10 @@ macro_rules! accesses {
                     ".popsection",
                     value = in(reg) value,
                     address = in(reg) address,
-                    inlateout("a5") 0u64 => fault,
+                    inout("a5") *fault,
                     options(nostack, preserves_flags),
                 );
             }
-            if fault == 0 { Ok(()) } else { Err(Fault::unpack(fault)) }
         }
     )*};
 }
@@ -77,7 +79,7 @@ pub(super) unsafe fn program_counter(context: *mut c_void) -> usize {
 ///
 /// # Safety
 /// As for [`program_counter`]; `counter` is the end of the access that faulted.
-pub(super) unsafe fn resume(context: *mut c_void, counter: usize, fault: u64) {
+pub(super) unsafe fn resume(context: *mut c_void, counter: usize, fault: Packed) {
     // SAFETY: the caller's promise.
     unsafe {
         let machine = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext;

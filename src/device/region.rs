@@ -148,13 +148,9 @@ impl Region {
     ) -> Result<usize> {
         self.check_readable()?;
         let (word, step) = self.block(buffer.len(), offset, width, fixed)?;
-        for (index, item) in buffer.chunks_exact_mut(word.width.bytes()).enumerate() {
-            let here = Word { address: word.address.wrapping_add(index * step), ..word };
-            // SAFETY: `block` checked the whole run of words against the mapping, which `self` keeps.
-            let value = unsafe { here.load() }
-                .map_err(|fault| self.fault(offset + (index * step) as u64, word.width, false, fault))?;
-            put(item, value);
-        }
+        // SAFETY: `block` checked the whole run of words against the mapping, which `self` keeps.
+        unsafe { word.load_block(step, buffer) }
+            .map_err(|(index, fault)| self.fault(offset + (index * step) as u64, word.width, false, fault))?;
         Ok(buffer.len() / word.width.bytes())
     }
 
@@ -173,12 +169,9 @@ impl Region {
         self.check_writable()?;
         let (word, step) = self.block(buffer.len(), offset, width, fixed)?;
         let _held = self.lock.hold();
-        for (index, item) in buffer.chunks_exact(word.width.bytes()).enumerate() {
-            let here = Word { address: word.address.wrapping_add(index * step), ..word };
-            // SAFETY: `block` checked the whole run of words against the mapping, which is writable.
-            unsafe { here.store(get(item)) }
-                .map_err(|fault| self.fault(offset + (index * step) as u64, word.width, true, fault))?;
-        }
+        // SAFETY: `block` checked the whole run of words against the mapping, which is writable.
+        unsafe { word.store_block(step, buffer) }
+            .map_err(|(index, fault)| self.fault(offset + (index * step) as u64, word.width, true, fault))?;
         Ok(buffer.len() / word.width.bytes())
     }
 
@@ -409,27 +402,4 @@ fn first_effect(nodes: &[map::Node], base: u64, span: Range<u64>) -> Option<(&st
                 map::Node::Group(group) => first_effect(&group.nodes, start, span.clone()),
             })
     })
-}
-
-/// A word in the machine's byte order, as an item of a buffer.
-#[inline(always)]
-fn put(item: &mut [u8], value: u64) {
-    match item.len() {
-        1 => item.copy_from_slice(&(value as u8).to_ne_bytes()),
-        2 => item.copy_from_slice(&(value as u16).to_ne_bytes()),
-        4 => item.copy_from_slice(&(value as u32).to_ne_bytes()),
-        _ => item.copy_from_slice(&value.to_ne_bytes()),
-    }
-}
-
-/// The word that [`put`] put there.
-#[inline(always)]
-fn get(item: &[u8]) -> u64 {
-    match *item {
-        [a] => a.into(),
-        [a, b] => u16::from_ne_bytes([a, b]).into(),
-        [a, b, c, d] => u32::from_ne_bytes([a, b, c, d]).into(),
-        [a, b, c, d, e, f, g, h] => u64::from_ne_bytes([a, b, c, d, e, f, g, h]),
-        _ => unreachable!("a word has 1, 2, 4 or 8 bytes"),
-    }
 }

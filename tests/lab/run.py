@@ -103,7 +103,7 @@ def write_image(path: Path, machine: str, base: Step, built: Path, kernel_: Kern
         archive.file(f"{image.SITE}/{name}", content)
     archive.file("lab/tests/pytest.ini", (guest / "pytest.ini").read_bytes())
     archive.file("lab/tests/conftest.py", (guest / "conftest.py").read_bytes())
-    for part in ("maps", "common", machine):
+    for part in ("maps", "common", "last", machine):
         for file in sorted((guest / part).glob("*.*")):
             archive.file(f"lab/tests/{part}/{file.name}", file.read_bytes())
     own = path.with_suffix(".own")

@@ -15,8 +15,10 @@ import os
 import platform
 import struct
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tracer import trace
@@ -30,15 +32,16 @@ BLOCK = slice(0x100, 0x140)
 
 @dataclass(frozen=True)
 class Row:
-    """One way, and what it does: "R4, W4" is a load of four bytes, then a store; empty is no such way."""
+    """One way, and what it does: "R4, W4" is a load of four bytes, then a store."""
 
     way: str
     read: str
     write: str
+    """Each empty where there is no such way."""
 
 
 class Registers:
-    """A page of a shared file mapping, as UIO and /dev/mem give it, and the views Python has of it."""
+    """A page of a shared file mapping, as UIO and /dev/mem give it, and Python's views of it."""
 
     def __init__(self) -> None:
         fd = os.memfd_create("registers")
@@ -72,9 +75,17 @@ def _single(r: Registers) -> list[Way]:
     word = struct.Struct("=I")
     one = memoryview(data).cast("I")
     cell = r.overlay(ctypes.c_uint32)
-    cells = r.overlay(ctypes.c_uint32 * 16, 0)
-    pointer = ctypes.cast(ctypes.pointer(r.overlay(ctypes.c_uint32)), ctypes.POINTER(ctypes.c_uint32))
+    cells = r.overlay(ctypes.c_uint32 * 32, 0)
+    pointer = ctypes.pointer(cell)
     address = ctypes.addressof(cell)
+
+    def read_file() -> None:
+        r.map.seek(REGISTER)
+        r.map.read(4)
+
+    def write_file() -> None:
+        r.map.seek(REGISTER)
+        r.map.write(data)
 
     def store_value() -> None:
         cell.value = VALUE
@@ -86,8 +97,8 @@ def _single(r: Registers) -> list[Way]:
         ("`mmap[a:a+4]`", lambda: r.map[SPAN], lambda: _set(r.map, SPAN, data)),
         (
             "`mmap.seek`, `read(4)` / `write`",
-            lambda: (r.map.seek(REGISTER), r.map.read(4)),
-            lambda: (r.map.seek(REGISTER), r.map.write(data)),
+            read_file,
+            write_file,
         ),
         ("`view[a:a+4]`, `.tobytes()`", r.view[SPAN].tobytes, lambda: _set(r.view, SPAN, data)),
         ("`bytes(view[a:a+4])`", lambda: bytes(r.view[SPAN]), None),
@@ -174,11 +185,33 @@ def _blocks(r: Registers) -> list[Way]:
     return [
         ("`mmap[a:b]`", lambda: r.map[BLOCK], lambda: _set(r.map, BLOCK, data)),
         ("`bytes(view[a:b])`", lambda: bytes(r.view[BLOCK]), lambda: _set(r.view, BLOCK, data)),
-        ("`hash`-like: `view[a:b].hex()`", lambda: r.view[BLOCK].hex(), None),
+        ("`view[a:b].hex()`", lambda: r.view[BLOCK].hex(), None),
         ('`view.cast("I")[i:j].tolist()`', words.tolist, None),
         ('`view.cast("I")[i:j].tobytes()`', words.tobytes, None),
         ('`struct.unpack_from("=16I")`', lambda: struct.unpack_from("=16I", r.map, 0x100), None),
     ]
+
+
+def _peers(path: str) -> Iterator[tuple[object, Way]]:
+    """Libraries that are installed here, each on a file, with the mapping it made."""
+    try:
+        periphery = importlib.import_module("periphery")
+    except ImportError:
+        pass
+    else:
+        mmio = periphery.MMIO(0, mmap.PAGESIZE, path=path)
+        read, write = partial(mmio.read32, REGISTER), partial(mmio.write32, REGISTER, VALUE)
+        yield mmio.mapping, ("python-periphery `MMIO.read32` / `write32`", read, write)
+        span = partial(mmio.read, REGISTER, 4), partial(mmio.write, REGISTER, bytes(4))
+        yield mmio.mapping, ("python-periphery `MMIO.read` / `write`", *span)
+    try:
+        pyral = importlib.import_module("peakrdl_pyral_runtime.hwio.mmap")
+    except ImportError:
+        pass
+    else:
+        hwio = pyral.MMapFileHWIO(path)
+        read, write = partial(hwio.read, REGISTER), partial(hwio.write, REGISTER, VALUE)
+        yield hwio._mm, ("PeakRDL-PyRAL `HWIO.read` / `write`", read, write)
 
 
 def _set(target: Any, key: object, value: object) -> None:
@@ -193,12 +226,12 @@ def _number(data: Any) -> int:
     return int.from_bytes(data, sys.byteorder)
 
 
-def _measure(r: Registers, action: Action | None) -> str:
+def _measure(target: object, action: Action | None) -> str:
     if action is None:
         return ""
     # Once before: what is set up lazily is no matter of the register.
     action()
-    with trace(r.view) as log:
+    with trace(target) as log:
         action()
     return _shorten([f"{access.kind}{access.width}" for access in log])
 
@@ -219,7 +252,7 @@ def _shorten(steps: Sequence[str]) -> str:
 def _rows(ways: Callable[[Registers], list[Way]]) -> list[Row]:
     registers = Registers()
     return [
-        Row(way, _measure(registers, read), _measure(registers, write))
+        Row(way, _measure(registers.view, read), _measure(registers.view, write))
         for way, read, write in ways(registers)
     ]
 
@@ -234,10 +267,22 @@ def block_rows() -> list[Row]:
     return _rows(_blocks)
 
 
+def peer_rows() -> list[Row]:
+    """What libraries do to one register; empty where none is installed."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(mmap.PAGESIZE)
+        return [
+            Row(way, _measure(mapping, read), _measure(mapping, write))
+            for mapping, (way, read, write) in _peers(file.name)
+        ]
+
+
 def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table; a way that does not exist is a dash."""
     lines = ["| way | read | write |", "| --- | --- | --- |"]
-    lines += [f"| {row.way} | {row.read or '–'} | {row.write or '–'} |" for row in rows]
+    for row in rows:
+        way = row.way.replace("|", "\\|")
+        lines.append(f"| {way} | {row.read or '-'} | {row.write or '-'} |")
     return "\n".join(lines)
 
 
@@ -256,6 +301,8 @@ def main() -> None:
     """Prints the tables."""
     print("One 32-bit register:", table(rows()), sep="\n\n", end="\n\n")
     print("Sixteen of them:", table(block_rows()), sep="\n\n", end="\n\n")
+    if peers := peer_rows():
+        print("Libraries, one register:", table(peers), sep="\n\n", end="\n\n")
     print("R4 is a load of four bytes, W4 a store.", f"Measured with {facts()}.")
 
 

@@ -1,4 +1,4 @@
-"""The tracer among other signal handlers: what is not its own reaches them, as if it were not there."""
+"""The tracer among other signal handlers: what is not its own reaches them unchanged."""
 
 from __future__ import annotations
 
@@ -53,36 +53,39 @@ def guard() -> Iterator[Guard]:
     guard.library.guard_remove()
 
 
+class Half:
+    """Two pages of a file; the second can be taken away, and is a bus error then."""
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("half")
+        os.truncate(self.fd, 2 * PAGE)
+        self.map = mmap.mmap(self.fd, 2 * PAGE)
+        self.address, _ = address_of(self.map)
+
+    def cut(self) -> None:
+        os.truncate(self.fd, PAGE)
+
+
 @pytest.fixture
-def half() -> Iterator[mmap.mmap]:
-    """Two pages of a file that has only the first one left: the second is a bus error."""
-    fd = os.memfd_create("half")
-    os.truncate(fd, 2 * PAGE)
-    yield mmap.mmap(fd, 2 * PAGE)
-    os.close(fd)
+def half() -> Iterator[Half]:
+    half = Half()
+    yield half
+    os.close(half.fd)
 
 
-def cut(half: mmap.mmap) -> int:
-    """Takes the second page away; returns the address of the first."""
-    address, _ = address_of(half)
-    for entry in Path("/proc/self/fd").iterdir():
-        if entry.is_symlink() and os.readlink(entry).startswith("/memfd:half"):
-            os.truncate(int(entry.name), PAGE)
-    return address
-
-
-def test_a_guard_below_sees_no_fault_of_the_tracer(guard: Guard, half: mmap.mmap) -> None:
-    address, _ = address_of(half)
-    with trace(half) as log:
+def test_a_guard_below_sees_no_fault_of_the_tracer(guard: Guard, half: Half) -> None:
+    address = half.address
+    with trace(half.map) as log:
         assert guard.store(address + 8, 5) == 0
         assert guard.load(address + 8) == 5
     assert str(log) == "W4@0x8 R4@0x8"
 
 
-def test_a_bus_error_reaches_the_guard_once_and_is_marked(guard: Guard, half: mmap.mmap) -> None:
-    address = cut(half)
+def test_a_bus_error_reaches_the_guard_once_and_is_marked(guard: Guard, half: Half) -> None:
+    half.cut()
+    address = half.address
     assert guard.load(address + PAGE) is signal.SIGBUS
-    with trace(half) as log:
+    with trace(half.map) as log:
         assert guard.load(address + PAGE) is signal.SIGBUS
         assert guard.load(address) == 0
         assert guard.store(address + PAGE + 4, 1) is signal.SIGBUS
@@ -109,42 +112,46 @@ def test_pages_without_access_stay_so(guard: Guard) -> None:
     assert guard.load(address) is signal.SIGSEGV
 
 
-def test_a_fault_outside_the_range_reaches_the_guard(guard: Guard, half: mmap.mmap) -> None:
-    with trace(half) as log:
+def test_a_fault_outside_the_range_reaches_the_guard(guard: Guard, half: Half) -> None:
+    with trace(half.map) as log:
         assert guard.load(PAGE) is signal.SIGSEGV
         assert guard.load(2**63) is signal.SIGSEGV
-        half[0]
+        half.map[0]
     assert str(log) == "R1@0x0"
 
 
-def test_a_guard_above_is_noticed_and_does_no_lasting_harm(half: mmap.mmap) -> None:
+def test_a_guard_above_is_noticed_and_does_no_lasting_harm(half: Half) -> None:
     guard = Guard()
-    address, _ = address_of(half)
+    address = half.address
     before = handlers()
     for _ in range(3):
-        with pytest.raises(TraceError, match="another signal handler was installed"), trace(half):
-            guard.library.guard_install()
-            half[0]
-        with trace(half) as log:
+        running = trace(half.map)
+        running.start()
+        guard.library.guard_install()
+        half.map[0]
+        with pytest.raises(TraceError, match="another signal handler was installed"):
+            running.stop()
+        with trace(half.map) as log:
             assert guard.load(address) == 0
             assert guard.load(PAGE) is signal.SIGSEGV
         assert str(log) == "R4@0x0"
         assert guard.load(PAGE) is signal.SIGSEGV
         guard.library.guard_remove()
         # What the guard put back is the handler of the first trace: it only passes on by now.
-        with trace(half) as log:
-            half[0]
+        with trace(half.map) as log:
+            half.map[0]
         assert str(log) == "R1@0x0"
         set_handlers(before)
 
 
+SIGNALS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGTRAP)
 Actions = list[ctypes.Array[ctypes.c_char]]
 
 
 def handlers() -> Actions:
     """The C library's description of each handler the tracer replaces."""
     found = []
-    for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGTRAP):
+    for number in SIGNALS:
         action = ctypes.create_string_buffer(256)
         assert ctypes.CDLL(None).sigaction(number, None, action) == 0
         found.append(action)
@@ -152,11 +159,11 @@ def handlers() -> Actions:
 
 
 def set_handlers(actions: Actions) -> None:
-    for number, action in zip((signal.SIGSEGV, signal.SIGBUS, signal.SIGTRAP), actions, strict=True):
+    for number, action in zip(SIGNALS, actions, strict=True):
         assert ctypes.CDLL(None).sigaction(number, action, None) == 0
 
 
-def test_stop_puts_back_the_handlers_and_the_signal_stack(half: mmap.mmap) -> None:
+def test_stop_puts_back_the_handlers_and_the_signal_stack(half: Half) -> None:
     def functions_masks_and_flags() -> list[bytes]:
         # Of the mask's 128 bytes the kernel fills the first 8.
         return [action.raw[:16] + action.raw[136:140] for action in handlers()]
@@ -167,16 +174,16 @@ def test_stop_puts_back_the_handlers_and_the_signal_stack(half: mmap.mmap) -> No
         return stack.raw
 
     before = functions_masks_and_flags(), signal_stack()
-    with trace(half) as log:
+    with trace(half.map) as log:
         assert functions_masks_and_flags() != before[0]
         assert signal_stack() != before[1]
-        half[0]
+        half.map[0]
     assert (functions_masks_and_flags(), signal_stack()) == before
     assert len(log) == 1
 
 
-def test_signals_meanwhile_neither_hide_nor_double_an_access(half: mmap.mmap) -> None:
-    words = memoryview(half).cast("I")
+def test_signals_meanwhile_neither_hide_nor_double_an_access(half: Half) -> None:
+    words = memoryview(half.map).cast("I")
     rang = 0
 
     def ring(*_: object) -> None:
@@ -186,7 +193,7 @@ def test_signals_meanwhile_neither_hide_nor_double_an_access(half: mmap.mmap) ->
 
     old = signal.signal(signal.SIGALRM, ring)
     try:
-        with trace(half) as log:
+        with trace(half.map) as log:
             signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
             for _ in range(20_000):
                 words[0]
@@ -200,13 +207,13 @@ def test_signals_meanwhile_neither_hide_nor_double_an_access(half: mmap.mmap) ->
     assert offsets.count(4) == rang
 
 
-def test_a_trap_that_was_sent_reaches_its_handler(half: mmap.mmap) -> None:
+def test_a_trap_that_was_sent_reaches_its_handler(half: Half) -> None:
     seen: list[int] = []
     old = signal.signal(signal.SIGTRAP, lambda number, _: seen.append(number))
     try:
-        with trace(half) as log:
+        with trace(half.map) as log:
             signal.raise_signal(signal.SIGTRAP)
-            half[0]
+            half.map[0]
     finally:
         signal.signal(signal.SIGTRAP, old)
     assert seen == [signal.SIGTRAP]

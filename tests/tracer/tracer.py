@@ -5,8 +5,8 @@
     assert str(log) == "R4@0x400 W4@0x400"
 
 Each access is one load or store as the processor ran it: direction, offset in the range, bytes. An
-instruction that reads and writes the same place gives a read, then a write. `!` marks an access whose
-instruction faulted by itself: a bus error, a store to a read-only page.
+instruction that reads and writes the same place gives a read, then a write. `!` marks an access
+whose instruction faulted by itself: a bus error, a store to a read-only page.
 
 How it works is told in src/lib.rs. Build it with
 

@@ -40,7 +40,9 @@ pub fn accesses(records: &[Record], range: &Range<u64>) -> (Vec<Access>, Option<
             Ok(touched) => found.extend(
                 touched
                     .into_iter()
-                    .filter(|t| t.address < range.end && t.address + u64::from(t.width) > range.start)
+                    .filter(|t| {
+                        t.address < range.end && t.address + u64::from(t.width) > range.start
+                    })
                     .map(|t| Access {
                         offset: t.address.wrapping_sub(range.start) as i64,
                         rip: record.rip(),
@@ -54,7 +56,10 @@ pub fn accesses(records: &[Record], range: &Range<u64>) -> (Vec<Access>, Option<
             Err(reason) => {
                 let offset = record.address.wrapping_sub(range.start) as i64;
                 let text = text(record);
-                return (found, Some(format!("`{text}` at offset {offset:#x}: {reason}")));
+                return (
+                    found,
+                    Some(format!("`{text}` at offset {offset:#x}: {reason}")),
+                );
             }
         }
     }
@@ -107,10 +112,18 @@ fn touched(
             .virtual_address(0, |register, _, _| value(record, register))
             .ok_or("an address that the general registers do not tell")?;
         if read {
-            reads.push(Touched { address, width, kind: b'R' });
+            reads.push(Touched {
+                address,
+                width,
+                kind: b'R',
+            });
         }
         if write {
-            writes.push(Touched { address, width, kind: b'W' });
+            writes.push(Touched {
+                address,
+                width,
+                kind: b'W',
+            });
         }
     }
     check_fault(record, &reads, &writes)?;
@@ -126,7 +139,11 @@ fn check_step(record: &Record, instruction: &Instruction) -> Result<(), &'static
         || instruction.flow_control() != FlowControl::Next
         || record.after == instruction.next_ip()
         || (repeated && record.after == record.rip());
-    if known { Ok(()) } else { Err("more than this instruction ran while the pages were open") }
+    if known {
+        Ok(())
+    } else {
+        Err("more than this instruction ran while the pages were open")
+    }
 }
 
 /// What they touch depends on a vector register.
@@ -140,8 +157,12 @@ const MASKED: [Mnemonic; 7] = [
     Mnemonic::Vpmaskmovq,
 ];
 
-const CACHE: [Mnemonic; 4] =
-    [Mnemonic::Clflush, Mnemonic::Clflushopt, Mnemonic::Clwb, Mnemonic::Cldemote];
+const CACHE: [Mnemonic; 4] = [
+    Mnemonic::Clflush,
+    Mnemonic::Clflushopt,
+    Mnemonic::Clwb,
+    Mnemonic::Cldemote,
+];
 
 /// Whether it reads and writes.
 fn directions(
@@ -180,12 +201,20 @@ fn directions(
 fn check_fault(record: &Record, reads: &[Touched], writes: &[Touched]) -> Result<(), &'static str> {
     const WRITE: u64 = 1 << 1;
     let covers = |list: &[Touched]| {
-        list.iter().any(|t| (t.address..t.address + u64::from(t.width)).contains(&record.address))
+        list.iter()
+            .any(|t| (t.address..t.address + u64::from(t.width)).contains(&record.address))
     };
     // A read that will write the same place faults as a write.
-    let agrees =
-        if record.error & WRITE != 0 { covers(writes) } else { covers(reads) };
-    if agrees { Ok(()) } else { Err("an access the decoder does not tell") }
+    let agrees = if record.error & WRITE != 0 {
+        covers(writes)
+    } else {
+        covers(reads)
+    };
+    if agrees {
+        Ok(())
+    } else {
+        Err("an access the decoder does not tell")
+    }
 }
 
 /// The value an address is computed from. Segments other than FS and GS start at 0.
@@ -209,7 +238,10 @@ fn value(record: &Record, register: Register) -> Option<u64> {
         Register::RSP,
         Register::RIP,
     ];
-    if matches!(register, Register::CS | Register::DS | Register::ES | Register::SS) {
+    if matches!(
+        register,
+        Register::CS | Register::DS | Register::ES | Register::SS
+    ) {
         return Some(0);
     }
     let index = ORDER.iter().position(|r| *r == register.full_register())?;

@@ -35,7 +35,12 @@ struct Last {
     text: Option<CString>,
 }
 
-static LAST: Mutex<Last> = Mutex::new(Last { start: 0, size: 0, accesses: Vec::new(), text: None });
+static LAST: Mutex<Last> = Mutex::new(Last {
+    start: 0,
+    size: 0,
+    accesses: Vec::new(),
+    text: None,
+});
 
 fn last() -> MutexGuard<'static, Last> {
     LAST.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,7 +99,10 @@ pub extern "C" fn devregs_tracer_stop(strangers: c_int) -> *const c_char {
          install it before"
             .into()
     } else if ending.strangers > 0 && strangers == 0 {
-        format!("other threads touched these pages {} times", ending.strangers)
+        format!(
+            "other threads touched these pages {} times",
+            ending.strangers
+        )
     } else if let Some(unclear) = unclear {
         unclear
     } else {
@@ -119,6 +127,9 @@ pub unsafe extern "C" fn devregs_tracer_accesses(count: *mut usize) -> *const Ac
 /// The instruction of an access's record, as text.
 #[unsafe(no_mangle)]
 pub extern "C" fn devregs_tracer_text(record: u32) -> *const c_char {
-    let text = record::kept().get(record as usize).map(decode::text).unwrap_or_default();
+    let text = record::kept()
+        .get(record as usize)
+        .map(decode::text)
+        .unwrap_or_default();
     last().say(text)
 }

@@ -143,12 +143,7 @@ unsafe extern "C" fn handler<const SLOT: usize>(
 ///
 /// # Safety
 /// `info` and `context` are what the kernel passed to the handler.
-unsafe fn pass_on(
-    index: usize,
-    signal: c_int,
-    info: *mut siginfo_t,
-    context: *mut ucontext_t,
-) {
+unsafe fn pass_on(index: usize, signal: c_int, info: *mut siginfo_t, context: *mut ucontext_t) {
     let which = SIGNALS.iter().position(|s| *s == signal);
     let Some(previous) = which.and_then(|which| SLOTS.get(index)?.previous.get(which)) else {
         return;
@@ -173,7 +168,11 @@ unsafe fn pass_on(
         function => {
             // SAFETY: the first word of a sigset_t is the kernel's mask.
             let own = unsafe { (&raw const previous.sa_mask).cast::<Mask>().read() };
-            let itself = if previous.sa_flags & libc::SA_NODEFER == 0 { bit(signal) } else { 0 };
+            let itself = if previous.sa_flags & libc::SA_NODEFER == 0 {
+                bit(signal)
+            } else {
+                0
+            };
             // SAFETY: `context` is the kernel's.
             set_mask(unsafe { mask_of(context).read() } | own | itself);
             if previous.sa_flags & libc::SA_SIGINFO != 0 {

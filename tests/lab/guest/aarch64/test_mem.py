@@ -15,7 +15,7 @@ def test_claimed_uart_names_its_owner(maps: Path, answered: Answered) -> None:
         devregs.open(maps / "page.toml", "mem:0x0900_0000")
     assert error.value.errno == errno.EPERM
     assert "IO_STRICT_DEVMEM" in str(error.value)
-    answered("/dev/mem", f"claimed range: {error.value}")
+    answered("/dev/mem", "claimed range at 0x9000000: EPERM, names pl011")
 
 
 def test_unclaimed_block(maps: Path, answered: Answered) -> None:
