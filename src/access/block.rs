@@ -7,6 +7,9 @@ use crate::map::Width;
 /// A fault, and the index of the word that met it. All words before it are done, none behind it.
 pub(crate) type Broken = (usize, Fault);
 
+/// Words in a run, which the compiler unrolls.
+const RUN: usize = 8;
+
 macro_rules! each_width {
     ($word:expr, $body:ident) => {
         match $word.width {
@@ -30,19 +33,29 @@ impl Word {
     pub unsafe fn load_block(self, step: usize, out: &mut [u8]) -> Result<(), Broken> {
         macro_rules! run {
             ($type:ty, $load:ident, $store:ident) => {{
+                const BYTES: usize = size_of::<$type>();
                 let mut address: *const u8 = self.address;
                 let mut fault: Packed = 0;
-                for (index, item) in out.chunks_exact_mut(size_of::<$type>()).enumerate() {
+                let mut done = 0;
+                let mut one = |item: &mut [u8]| {
                     // SAFETY: the caller's promise.
                     let value = unsafe { arch::$load(address, &mut fault) } as $type;
                     if fault != 0 {
-                        return Err((index, Fault::unpack(fault)));
+                        return Err((done, Fault::unpack(fault)));
                     }
                     let value = if self.swap { value.swap_bytes() } else { value };
                     item.copy_from_slice(&value.to_ne_bytes());
                     address = address.wrapping_add(step);
+                    done += 1;
+                    Ok(())
+                };
+                let mut runs = out.chunks_exact_mut(RUN * BYTES);
+                for run in &mut runs {
+                    for index in 0..RUN {
+                        one(&mut run[index * BYTES..(index + 1) * BYTES])?;
+                    }
                 }
-                Ok(())
+                runs.into_remainder().chunks_exact_mut(BYTES).try_for_each(one)
             }};
         }
         each_width!(self, run)
@@ -56,21 +69,31 @@ impl Word {
     pub unsafe fn store_block(self, step: usize, from: &[u8]) -> Result<(), Broken> {
         macro_rules! run {
             ($type:ty, $load:ident, $store:ident) => {{
+                const BYTES: usize = size_of::<$type>();
                 let mut address = self.address;
                 let mut fault: Packed = 0;
-                for (index, item) in from.chunks_exact(size_of::<$type>()).enumerate() {
-                    let mut bytes = [0; size_of::<$type>()];
+                let mut done = 0;
+                let mut one = |item: &[u8]| {
+                    let mut bytes = [0; BYTES];
                     bytes.copy_from_slice(item);
                     let value = <$type>::from_ne_bytes(bytes);
                     let value = if self.swap { value.swap_bytes() } else { value };
                     // SAFETY: the caller's promise.
                     unsafe { arch::$store(address, value.into(), &mut fault) };
                     if fault != 0 {
-                        return Err((index, Fault::unpack(fault)));
+                        return Err((done, Fault::unpack(fault)));
                     }
                     address = address.wrapping_add(step);
+                    done += 1;
+                    Ok(())
+                };
+                let mut runs = from.chunks_exact(RUN * BYTES);
+                for run in &mut runs {
+                    for index in 0..RUN {
+                        one(&run[index * BYTES..(index + 1) * BYTES])?;
+                    }
                 }
-                Ok(())
+                runs.remainder().chunks_exact(BYTES).try_for_each(one)
             }};
         }
         each_width!(self, run)

@@ -6,7 +6,6 @@ use std::os::raw::c_char;
 use std::ptr;
 use std::sync::Arc;
 
-use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyAttributeError, PyBufferError, PyKeyError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -182,31 +181,44 @@ impl PyRegion {
     }
 }
 
-/// A contiguous buffer of the caller's.
-struct Host(PyBuffer<u8>);
+/// A contiguous buffer of the caller's, items of any format taken as bytes.
+struct Host(ffi::Py_buffer);
 
 impl Host {
     fn of(object: &Bound<'_, PyAny>, writable: bool) -> PyResult<Host> {
-        // Items of any format count as bytes: memoryview casts them without a copy.
-        let view = PyMemoryView::from(object)?;
-        let bytes = view.call_method1("cast", ("B",))?;
-        let buffer = PyBuffer::<u8>::get(&bytes)?;
-        if writable && buffer.readonly() {
-            return Err(PyTypeError::new_err("the buffer to read into is read-only; use a bytearray or array.array"));
+        let flags = if writable { ffi::PyBUF_WRITABLE } else { ffi::PyBUF_SIMPLE };
+        let mut buffer = Host(ffi::Py_buffer::new());
+        // SAFETY: a live object and a buffer to fill; on success it is released when dropped.
+        if unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &mut buffer.0, flags) } == 0 {
+            return Ok(buffer);
         }
-        Ok(Host(buffer))
+        let error = PyErr::fetch(object.py());
+        if writable && error.is_instance_of::<PyBufferError>(object.py()) {
+            return Err(PyTypeError::new_err(format!(
+                "the buffer to read into is read-only or not contiguous ({error}); use a bytearray or array.array"
+            )));
+        }
+        Err(error)
     }
 
     fn start(&self) -> *mut u8 {
-        match self.0.len_bytes() {
+        match self.0.len {
             // An empty slice needs an address all the same.
             0 => ptr::NonNull::dangling().as_ptr(),
-            _ => self.0.buf_ptr().cast(),
+            _ => self.0.buf.cast(),
         }
     }
 
     fn length(&self) -> usize {
-        self.0.len_bytes()
+        self.0.len as usize
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // SAFETY: filled by PyObject_GetBuffer, or empty, which is released without effect; the methods that make
+        // one hold the interpreter when it is dropped.
+        unsafe { ffi::PyBuffer_Release(&mut self.0) };
     }
 }
 

@@ -117,7 +117,21 @@ class Archive:
             for number, (name, (mode, content)) in enumerate(entries, start=1):
                 encoded = name.encode() + b"\0"
                 links, time, checksum = 1, 0, 0
-                fields = [number, mode, 0, 0, links, time, len(content), 0, 0, 0, 0, len(encoded), checksum]
+                fields = [
+                    number,
+                    mode,
+                    0,
+                    0,
+                    links,
+                    time,
+                    len(content),
+                    0,
+                    0,
+                    0,
+                    0,
+                    len(encoded),
+                    checksum,
+                ]
                 header = b"070701" + b"".join(b"%08X" % field for field in fields)
                 out.write(_padded(header + encoded))
                 out.write(_padded(content))

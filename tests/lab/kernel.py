@@ -45,7 +45,9 @@ def kernel(packages: Packages, arch: str) -> Kernel:
 def _release(packages: Packages, arch: str) -> str:
     """What the newest kernel of the series is called: `6.1.0-9-cloud-arm64`."""
     [newest] = packages.depends(f"linux-image-cloud-{arch}:{arch}")
-    match = re.fullmatch(rf"linux-image-({re.escape(SERIES)}\.0-\d+-cloud-{arch})(:{arch})?", newest)
+    match = re.fullmatch(
+        rf"linux-image-({re.escape(SERIES)}\.0-\d+-cloud-{arch})(:{arch})?", newest
+    )
     if not match:
         raise LabError(f"linux-image-cloud-{arch} depends on {newest}, not on a kernel {SERIES}")
     return match.group(1)
@@ -57,7 +59,11 @@ def _genirq(packages: Packages, arch: str, release: str) -> Step:
     def make(folder: Path) -> None:
         root, module = folder / "root", folder / "module"
         common = release.replace(f"cloud-{arch}", "common")
-        names = [f"linux-headers-{release}:{arch}", f"linux-headers-{common}", f"linux-kbuild-{SERIES}"]
+        names = [
+            f"linux-headers-{release}:{arch}",
+            f"linux-headers-{common}",
+            f"linux-kbuild-{SERIES}",
+        ]
         packages.unpack([*names, f"linux-source-{SERIES}"], root)
         module.mkdir()
         archive = root / f"usr/src/linux-source-{SERIES}.tar.xz"
@@ -72,7 +78,17 @@ def _genirq(packages: Packages, arch: str, release: str) -> Step:
             link = root / f"usr/src/linux-headers-{common}" / part
             link.unlink(missing_ok=True)
             link.symlink_to(root / f"usr/lib/linux-kbuild-{SERIES}" / part)
-        run(["make", "-C", headers, f"M={module}", "ARCH=arm64", "CROSS_COMPILE=aarch64-linux-gnu-", "modules"])
+        run(
+            [
+                "make",
+                "-C",
+                headers,
+                f"M={module}",
+                "ARCH=arm64",
+                "CROSS_COMPILE=aarch64-linux-gnu-",
+                "modules",
+            ]
+        )
         (module / "uio_pdrv_genirq.ko").rename(folder / "uio_pdrv_genirq.ko")
 
     return packages.cache.step(f"module-{arch}", [packages.lists.key, release], make)

@@ -57,16 +57,27 @@ def device_tree(cache: Cache, emulator: Step) -> Step:
         run([tools / "dtc", "-@", "-q", "-I", "dts", "-O", "dtb", "-o", laid, overlay])
         run([tools / "fdtoverlay", "-i", own, "-o", folder / "lab.dtb", laid])
 
-    return cache.step("device-tree", [emulator.key, overlay.read_text(), COMMON, ARGUMENTS["aarch64"]], make)
+    return cache.step(
+        "device-tree", [emulator.key, overlay.read_text(), COMMON, ARGUMENTS["aarch64"]], make
+    )
 
 
-def boot(cache: Cache, machine: str, emulator: Step, kernel: Kernel, image: Path, tree: Path | None) -> Outcome:
+def boot(
+    cache: Cache, machine: str, emulator: Step, kernel: Kernel, image: Path, tree: Path | None
+) -> Outcome:
     """Boot a guest, show its tests' output, and say what came of them."""
     token = secrets.token_hex(4)
     quiet = "quiet loglevel=1 panic=-1"
-    command = [str(emulator.folder / f"bin/qemu-system-{machine}"), *COMMON.split(), *ARGUMENTS[machine].split()]
+    command = [
+        str(emulator.folder / f"bin/qemu-system-{machine}"),
+        *COMMON.split(),
+        *ARGUMENTS[machine].split(),
+    ]
     command += ["-kernel", str(kernel.image), "-initrd", str(image)]
-    command += ["-append", f"console={CONSOLES[machine]} {quiet} lab.token={token} lab.machine={machine}"]
+    command += [
+        "-append",
+        f"console={CONSOLES[machine]} {quiet} lab.token={token} lab.machine={machine}",
+    ]
     if tree:
         command += ["-dtb", str(tree)]
     log = cache.root / f"{machine}.log"

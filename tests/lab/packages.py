@@ -63,7 +63,9 @@ class Packages:
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
         mirrors = host_mirrors()
-        self.lists = cache.step("apt", [CONFIGURATION, RELEASE, mirrors], lambda folder: self._set_up(folder, *mirrors))
+        self.lists = cache.step(
+            "apt", [CONFIGURATION, RELEASE, mirrors], lambda folder: self._set_up(folder, *mirrors)
+        )
         self.configuration = self.lists.folder / "apt.conf"
 
     def _set_up(self, folder: Path, main: str, security: str) -> None:
@@ -78,7 +80,10 @@ class Packages:
             (security, f"{RELEASE}-security"),
         ]
         (folder / "sources.list").write_text(
-            "".join(f"deb [arch=amd64,arm64{signed}] {mirror} {suite} main\n" for mirror, suite in sources)
+            "".join(
+                f"deb [arch=amd64,arm64{signed}] {mirror} {suite} main\n"
+                for mirror, suite in sources
+            )
         )
         configuration = folder / "apt.conf"
         configuration.write_text(CONFIGURATION.format(folder=folder))
@@ -134,7 +139,9 @@ def loader(root: Path) -> str:
     Naming the loader rather than setting LD_LIBRARY_PATH keeps the libraries from whatever the program starts.
     """
     folders = [f"{root}{prefix}/lib/x86_64-linux-gnu" for prefix in ("", "/usr")]
-    return f"'{root}/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2' --library-path '{':'.join(folders)}'"
+    return (
+        f"'{root}/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2' --library-path '{':'.join(folders)}'"
+    )
 
 
 def emulator(packages: Packages) -> Step:
@@ -147,7 +154,7 @@ def emulator(packages: Packages) -> Step:
         packages.unpack_with_dependencies(wanted, root, suite=BACKPORTS)
         commands.mkdir()
         for name in ("dtc", "fdtoverlay"):
-            script(commands / name, f'exec {loader(root)} \'{root}/usr/bin/{name}\' "$@"')
+            script(commands / name, f"exec {loader(root)} '{root}/usr/bin/{name}' \"$@\"")
         data = f"-L '{root}/usr/share/seabios' -L '{root}/usr/lib/ipxe/qemu' -L '{root}/usr/share/qemu'"
         modules = f"QEMU_MODULE_DIR='{root}/usr/lib/x86_64-linux-gnu/qemu'"
         for name in ("qemu-system-x86_64", "qemu-system-aarch64"):

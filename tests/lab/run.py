@@ -33,13 +33,21 @@ HOST_TOOLS = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Run the tests that need real kernels and device models.")
-    parser.add_argument("machines", nargs="*", metavar="MACHINE", help="x86_64, aarch64 (default: both)")
-    parser.add_argument("--source", type=Path, default=HERE.parents[1], help="the source tree to build")
+    parser = argparse.ArgumentParser(
+        description="Run the tests that need real kernels and device models."
+    )
+    parser.add_argument(
+        "machines", nargs="*", metavar="MACHINE", help="x86_64, aarch64 (default: both)"
+    )
+    parser.add_argument(
+        "--source", type=Path, default=HERE.parents[1], help="the source tree to build"
+    )
     options = parser.parse_args()
     machines = options.machines or list(ARCHITECTURES)
     if unknown := set(machines) - set(ARCHITECTURES):
-        parser.error(f"there is no machine {', '.join(sorted(unknown))}: there are {', '.join(ARCHITECTURES)}")
+        parser.error(
+            f"there is no machine {', '.join(sorted(unknown))}: there are {', '.join(ARCHITECTURES)}"
+        )
 
     start = time.monotonic()
     outcomes = []
@@ -76,7 +84,11 @@ class Lab:
         base = image.base_image(self.cache, root, self.python, self.site, arch)
         rust = wheel.rust_for_arm64(self.packages) if machine == "aarch64" else None
         built = wheel.build(self.cache, self.source, self.tools, self.python, arch, rust)
-        tree = device_tree(self.cache, self.emulator).folder / "lab.dtb" if machine == "aarch64" else None
+        tree = (
+            device_tree(self.cache, self.emulator).folder / "lab.dtb"
+            if machine == "aarch64"
+            else None
+        )
         say(f"booting {machine}")
         with tempfile.TemporaryDirectory(prefix="devregs-lab-") as folder:
             initrd = Path(folder) / "initrd"
@@ -86,7 +98,9 @@ class Lab:
 
 def install_host_tools() -> None:
     """Install the compilers that are missing, and nothing else."""
-    missing = [name for tool, names in HOST_TOOLS.items() if not shutil.which(tool) for name in names]
+    missing = [
+        name for tool, names in HOST_TOOLS.items() if not shutil.which(tool) for name in names
+    ]
     if missing:
         say(f"installing {' '.join(missing)}")
         run(["apt-get", "update"])
@@ -117,7 +131,9 @@ def write_image(path: Path, machine: str, base: Step, built: Path, kernel_: Kern
 def report(outcomes: list[Outcome], machines: list[str], seconds: float) -> int:
     """Which device answered what, and the sum of it. A machine that gave no result counts as a failure."""
     for outcome in outcomes:
-        print(f"\n{outcome.machine}: {outcome.passed} passed, {outcome.failed} failed, {outcome.seconds:.0f} s")
+        print(
+            f"\n{outcome.machine}: {outcome.passed} passed, {outcome.failed} failed, {outcome.seconds:.0f} s"
+        )
         width = max((len(device) for device, _ in outcome.answers), default=0)
         for device, answer in outcome.answers:
             print(f"  {device:{width}}  {answer}")

@@ -15,7 +15,11 @@ RUST_STD = "libstd-rust-web-dev"
 
 def tools(cache: Cache, source: Path) -> Step:
     """A virtual environment with maturin, in the version that the source tree asks for."""
-    wanted = [line for line in (source / "requirements-dev.txt").read_text().splitlines() if "maturin" in line]
+    wanted = [
+        line
+        for line in (source / "requirements-dev.txt").read_text().splitlines()
+        if "maturin" in line
+    ]
 
     def make(folder: Path) -> None:
         run(["python3", "-m", "venv", folder])
@@ -28,7 +32,12 @@ def guest_site(cache: Cache, tool: Step) -> Step:
     """pytest and what it needs, as packages of pure Python that run in every guest."""
 
     def make(folder: Path) -> None:
-        options = ["--only-binary=:all:", "--platform=any", "--python-version=3.11", "--implementation=py"]
+        options = [
+            "--only-binary=:all:",
+            "--platform=any",
+            "--python-version=3.11",
+            "--implementation=py",
+        ]
         pip = [tool.folder / "bin/python", "-m", "pip", "install", "--quiet"]
         run([*pip, *options, "--target", folder, "pytest>=8,<10"])
 
@@ -43,12 +52,19 @@ def rust_for_arm64(packages: Packages) -> Step:
         # The host links build scripts and macros with its own compiler.
         packages.unpack_with_dependencies([RUST], root, without=["gcc", "libc-dev", "binutils"])
         packages.unpack([f"{RUST_STD}:arm64"], root)
-        script(folder / "rustc", f"exec {loader(root)} '{root}/usr/bin/rustc' --sysroot '{root}/usr' \"$@\"")
+        script(
+            folder / "rustc",
+            f"exec {loader(root)} '{root}/usr/bin/rustc' --sysroot '{root}/usr' \"$@\"",
+        )
 
-    return packages.cache.step("rust-arm64", [packages.lists.key, RUST, RUST_STD, loader(Path("/"))], make)
+    return packages.cache.step(
+        "rust-arm64", [packages.lists.key, RUST, RUST_STD, loader(Path("/"))], make
+    )
 
 
-def build(cache: Cache, source: Path, tool: Step, python: Step, arch: str, rust: Step | None) -> Path:
+def build(
+    cache: Cache, source: Path, tool: Step, python: Step, arch: str, rust: Step | None
+) -> Path:
     """Build the wheel of a guest. Cargo knows what is stale, so this runs every time."""
     target = TARGETS[arch]
     out = cache.root / "wheels" / arch
@@ -56,7 +72,16 @@ def build(cache: Cache, source: Path, tool: Step, python: Step, arch: str, rust:
     for old in out.glob("*.whl"):
         old.unlink()
     maturin = os.environ.get("MATURIN") or str(tool.folder / "bin/maturin")
-    command = [maturin, "build", "--release", "--quiet", "--compatibility", "linux", "--out", str(out)]
+    command = [
+        maturin,
+        "build",
+        "--release",
+        "--quiet",
+        "--compatibility",
+        "linux",
+        "--out",
+        str(out),
+    ]
     environment = {"CARGO_TARGET_DIR": str(cache.root / "target" / arch)}
     if rust is None:
         command += ["--interpreter", str(python.folder / "python3.11")]

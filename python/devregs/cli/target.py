@@ -135,6 +135,8 @@ def matching(found: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
         # The domain of a PCI address may be left out.
         name = name.lower()
         exact = {f"pci:{name}", f"pci:0000:{name}"}
+    elif name.isdecimal():
+        return [entry for entry in found if entry["source"] == f"{kind}:{int(name)}"]
     else:
         exact = {source}
     return [

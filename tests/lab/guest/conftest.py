@@ -2,8 +2,7 @@
 
 import json
 import os
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest

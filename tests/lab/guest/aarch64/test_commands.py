@@ -9,7 +9,9 @@ import devregs
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "devregs", *words], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "devregs", *words], capture_output=True, text=True, check=False
+    )
 
 
 def test_write_and_read() -> None:

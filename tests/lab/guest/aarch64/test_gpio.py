@@ -88,7 +88,9 @@ def test_both_edges_of_the_button(gpio: devregs.Device, press_power_button: Pres
         gpio.irq.wait(timeout=0.3)
 
 
-def test_masked_button_is_seen_but_does_not_interrupt(gpio: devregs.Device, press_power_button: Press) -> None:
+def test_masked_button_is_seen_but_does_not_interrupt(
+    gpio: devregs.Device, press_power_button: Press
+) -> None:
     gpio.IEV.write(BUTTON)
     press_power_button()
     with pytest.raises(devregs.WaitTimeout):

@@ -20,13 +20,19 @@ def test_maps_that_begin_within_a_page(multi: devregs.Device, answered: Answered
     assert multi.VENDOR.read() == multi.VENDOR2.read() == int.from_bytes(b"QEMU", "little")
     assert multi.MAGIC.address == 0x0A00_0200
     assert multi.MAGIC2.address == 0x0A00_0400
-    answered("labmulti", f"two maps in one page: {multi.MAGIC.read().to_bytes(4, 'little').decode()!r}")
+    answered(
+        "labmulti", f"two maps in one page: {multi.MAGIC.read().to_bytes(4, 'little').decode()!r}"
+    )
 
 
 def test_maps_of_one_page_have_each_their_protection(multi: devregs.Device) -> None:
     assert not multi.regions.first.view().readonly
     assert multi.regions.second.view().readonly
-    protections = [line.split()[1] for line in Path("/proc/self/maps").read_text().splitlines() if "/dev/uio" in line]
+    protections = [
+        line.split()[1]
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if "/dev/uio" in line
+    ]
     assert "rw-s" in protections
     assert "r--s" in protections
 
@@ -35,7 +41,9 @@ def test_big_endian_registers(multi: devregs.Device, answered: Answered) -> None
     assert multi.HIGH.read().to_bytes(4, "big") == b"QEMU"
     assert multi.LOW.read().to_bytes(4, "big") == b" CFG"
     assert multi.SIGNATURE.read().to_bytes(8, "big") == b"QEMU CFG"
-    answered("labmulti", f"big-endian signature {multi.SIGNATURE.read().to_bytes(8, 'big').decode()!r}")
+    answered(
+        "labmulti", f"big-endian signature {multi.SIGNATURE.read().to_bytes(8, 'big').decode()!r}"
+    )
 
 
 def test_big_endian_block(multi: devregs.Device) -> None:

@@ -29,7 +29,11 @@ def set_alarm(rtc: devregs.Device) -> None:
 
 
 def test_by_name_number_and_address(rtc: devregs.Device, answered: Answered) -> None:
-    number = next(path.parent.name[3:] for path in Path("/sys/class/uio").glob("*/name") if path.read_text() == "labrtc\n")
+    number = next(
+        path.parent.name[3:]
+        for path in Path("/sys/class/uio").glob("*/name")
+        if path.read_text() == "labrtc\n"
+    )
     rtc.MR.write(0x1234_5678)
     for source in (f"uio:{number}", "mem:0x0901_0000"):
         with devregs.open("pl031", source) as same:

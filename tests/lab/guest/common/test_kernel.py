@@ -71,7 +71,13 @@ def test_scan_on_the_command_line_says_the_same() -> None:
 
 
 def test_doctor_tells_why_ram_does_not_open() -> None:
-    command = [sys.executable, "-m", "devregs", "doctor", f"mem:{iomem('System RAM') + 0x10_0000:#x}"]
+    command = [
+        sys.executable,
+        "-m",
+        "devregs",
+        "doctor",
+        f"mem:{iomem('System RAM') + 0x10_0000:#x}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "RAM" in done.stdout

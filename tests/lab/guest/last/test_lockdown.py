@@ -29,7 +29,11 @@ def test_dev_mem_is_closed_and_says_why(maps: Path, answered: Answered) -> None:
 
 
 def test_pci_resources_are_closed_and_say_why(maps: Path) -> None:
-    functions = [entry["source"] for entry in devregs.scan() if entry["source"].startswith("pci:") and entry["maps"]]
+    functions = [
+        entry["source"]
+        for entry in devregs.scan()
+        if entry["source"].startswith("pci:") and entry["maps"]
+    ]
     for source in functions:
         with pytest.raises(devregs.SourceError):
             devregs.open(maps / "page.toml", source)

@@ -127,13 +127,20 @@ def test_read_only_region_refuses_writes(source: str, maps: Path) -> None:
             device.regions.page.write(4, 0)
         with pytest.raises(devregs.AccessError, match="WORD"):
             device.WORD.write(0)
-        mapped = [line.split()[1] for line in Path("/proc/self/maps").read_text().splitlines() if "uio0" in line or "resource0" in line]
+        mapped = [
+            line.split()[1]
+            for line in Path("/proc/self/maps").read_text().splitlines()
+            if "uio0" in line or "resource0" in line
+        ]
         assert mapped == ["r--s"]
 
 
 def test_same_registers_through_dev_mem() -> None:
     # uio_pci_generic claims nothing, so that /dev/mem may have it too.
-    with devregs.open("edu", UIO[0]) as card, devregs.open("edu", f"mem:{card.ID.address:#x}") as same:
+    with (
+        devregs.open("edu", UIO[0]) as card,
+        devregs.open("edu", f"mem:{card.ID.address:#x}") as same,
+    ):
         card.LIVENESS.write(0x1111_1111)
         assert same.LIVENESS.read() == 0xEEEE_EEEE
 
@@ -220,7 +227,9 @@ def test_claimed_range_names_its_owner(maps: Path, answered: Answered) -> None:
 
 
 def test_region_larger_than_the_bar_is_refused(maps: Path) -> None:
-    (big := Path("/tmp/big.toml")).write_text('[device]\nname = "big"\n[regions.all]\nsize = 0x200000\n')
+    (big := Path("/tmp/big.toml")).write_text(
+        '[device]\nname = "big"\n[regions.all]\nsize = 0x200000\n'
+    )
     for source in (UIO[0], PCI[0]):
         with pytest.raises(devregs.SourceError, match="0x100000"):
             devregs.open(big, source)
