@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub use region::Region;
 pub use register::{Register, RegisterClass};
 
-use crate::access::{install, single};
+use crate::access::{Lock, SharedLock, prepare, single};
 use crate::error::{Error, Result, SourceError};
 use crate::map::{Map, Node};
 use crate::source::{Attached, Interrupt, Source, map_region};
@@ -19,13 +19,15 @@ use crate::source::{Attached, Interrupt, Source, map_region};
 pub struct Options {
     /// Compare the registers that have an `expect` value with it.
     pub verify: bool,
+    /// Lock a read-modify-write against other processes that open the device so, too.
+    pub shared: bool,
     /// Where `dev`, `sys` and `proc` are.
     pub root: PathBuf,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { verify: true, root: Path::new("/").into() }
+        Options { verify: true, shared: false, root: Path::new("/").into() }
     }
 }
 
@@ -44,15 +46,19 @@ impl Device {
     /// # Errors
     /// [`Error::Source`] with the cause a user can act on; [`Error::Value`] where the device is another than the map's.
     pub fn open(map: Arc<Map>, source: &Source, options: &Options) -> Result<Device> {
-        install().map_err(|error| {
+        prepare().map_err(|error| {
             SourceError::new(source, "cannot install the fault guard").errno(&error)
         })?;
         check_widths(&map)?;
         let attached = Attached::new(source, &map, &options.root)?;
         let mut regions = Vec::with_capacity(map.regions.len());
         for (index, region) in map.regions.iter().enumerate() {
-            let (mapping, physical) = map_region(&attached, region)?;
-            regions.push(Region::new(map.clone(), index, mapping, physical));
+            let mapped = map_region(&attached, region)?;
+            let lock = match options.shared && region.access.writable() {
+                true => Lock::shared(SharedLock::new(mapped.file, mapped.place, region.size)),
+                false => Lock::default(),
+            };
+            regions.push(Region::new(map.clone(), index, mapped.mapping, mapped.physical, lock));
         }
         let interrupt = attached.interrupt()?.map(Arc::new);
         let device = Device { map, source: source.clone(), regions, interrupt };

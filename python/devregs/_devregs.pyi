@@ -261,11 +261,13 @@ def open(
     source: str | PathLike[str],
     *,
     verify: bool = True,
+    shared: bool = False,
     root: str | PathLike[str] = "/",
 ) -> Device:
     """Open a device: lay a map over a source.
 
-    `verify`: compare registers that have an `expect` value. `root`: where /dev, /sys and /proc are.
+    `verify`: compare registers that have an `expect` value. `shared`: writes and read-modify-writes exclude those of
+    other processes that open the device so; the kernel releases the lock when a process dies. `root`: where /dev, /sys and /proc are.
     """
 
 def builtin_maps() -> list[str]:

@@ -1,28 +1,88 @@
-//! The lock of a read-modify-write.
+//! The lock of a read-modify-write: between threads always, between processes where asked for.
+#![allow(unsafe_code)] // fork() and what it leaves behind.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::UnsafeCell;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 
 /// Held for one load and one store: a few instructions and two trips over the bus. So it spins, then yields, and
 /// costs an uncontended writer one atomic exchange, which a mutex with a wait queue would double.
 #[derive(Debug, Default)]
-pub(crate) struct Lock(AtomicBool);
+pub(crate) struct Lock {
+    /// 0, or the generation of the process whose thread holds it.
+    taken: AtomicU32,
+    shared: Option<SharedLock>,
+}
 
 /// Holds the lock until dropped.
-pub(crate) struct Guard<'a>(&'a AtomicBool);
+pub(crate) struct Guard<'a> {
+    lock: &'a Lock,
+    shared: bool,
+}
+
+/// Counts the forks that led to this process, from 1. A thread that held a lock in the parent is not in the child,
+/// so a lock of an older generation is free.
+static GENERATION: AtomicU32 = AtomicU32::new(1);
+
+/// Counts forks from now on.
+pub(super) fn watch_forks() {
+    extern "C" fn forked() {
+        GENERATION.fetch_add(1, Ordering::Relaxed);
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the function does nothing but add to an atomic.
+        unsafe { libc::pthread_atfork(None, None, Some(forked)) };
+    });
+}
 
 impl Lock {
+    /// A lock that other processes heed too.
+    pub fn shared(lock: SharedLock) -> Lock {
+        Lock { taken: AtomicU32::new(0), shared: Some(lock) }
+    }
+
+    /// Whether other processes heed it.
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Keeps other threads out; for a lock that is not shared.
     #[inline(always)]
     pub fn hold(&self) -> Guard<'_> {
-        if self.0.swap(true, Ordering::Acquire) {
-            self.wait();
+        let generation = GENERATION.load(Ordering::Relaxed);
+        if self.taken.swap(generation, Ordering::Acquire) == generation {
+            self.wait(generation);
         }
-        Guard(&self.0)
+        Guard { lock: self, shared: false }
+    }
+
+    /// Keeps other threads out, and other processes if the lock is shared.
+    ///
+    /// # Errors
+    /// What fcntl says of the lock between processes.
+    pub fn hold_all(&self) -> io::Result<Guard<'_>> {
+        let mut guard = self.hold();
+        if let Some(shared) = &self.shared {
+            // SAFETY: this thread holds the lock that the shared one lies in.
+            unsafe { shared.lock(libc::F_WRLCK)? };
+            guard.shared = true;
+        }
+        Ok(guard)
     }
 
     #[cold]
-    fn wait(&self) {
+    fn wait(&self, generation: u32) {
         let mut spins = 0;
-        while self.0.load(Ordering::Relaxed) || self.0.swap(true, Ordering::Acquire) {
+        while self.taken.load(Ordering::Relaxed) == generation
+            || self.taken.swap(generation, Ordering::Acquire) == generation
+        {
             // The holder may have been put to sleep by the scheduler: let it run.
             if spins < 100 {
                 spins += 1;
@@ -37,6 +97,78 @@ impl Lock {
 impl Drop for Guard<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        if self.shared {
+            self.lock.release_shared();
+        }
+        self.lock.taken.store(0, Ordering::Release);
+    }
+}
+
+impl Lock {
+    #[cold]
+    fn release_shared(&self) {
+        if let Some(shared) = &self.shared {
+            // Unlocking what is locked cannot fail; if the file is gone, so is the lock.
+            // SAFETY: a guard is dropped before it gives the lock free.
+            let _ = unsafe { shared.lock(libc::F_UNLCK) };
+        }
+    }
+}
+
+/// A lock on the bytes of a file or device that a region lies in, which the kernel releases when its holder dies.
+///
+/// It is an open file description lock (fcntl(2)): it excludes other processes and other devices of this process. A
+/// child of fork() shares the description and would share the lock, so it opens one of its own first.
+#[derive(Debug)]
+pub(crate) struct SharedLock {
+    /// Touched only by the thread that holds the lock this one lies in.
+    file: UnsafeCell<File>,
+    generation: AtomicU32,
+    start: i64,
+    size: i64,
+}
+
+// SAFETY: see `file`.
+unsafe impl Sync for SharedLock {}
+
+impl SharedLock {
+    /// On `size` bytes from `start` of the file, which is open for writing.
+    pub fn new(file: File, start: u64, size: u64) -> SharedLock {
+        // Beyond the range of a lock, all such regions share one: that is slower, and right.
+        let start = i64::try_from(start).unwrap_or(0);
+        let size = i64::try_from(size).ok().filter(|size| start.checked_add(*size).is_some());
+        SharedLock {
+            file: UnsafeCell::new(file),
+            generation: AtomicU32::new(GENERATION.load(Ordering::Relaxed)),
+            start,
+            size: size.unwrap_or(0),
+        }
+    }
+
+    /// # Safety
+    /// The thread holds the lock that this one lies in.
+    unsafe fn lock(&self, kind: i32) -> io::Result<()> {
+        // SAFETY: the caller's promise: no other thread is here.
+        let file = unsafe { &mut *self.file.get() };
+        let generation = GENERATION.load(Ordering::Relaxed);
+        if self.generation.load(Ordering::Relaxed) != generation {
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            *file = OpenOptions::new().read(true).write(true).open(path)?;
+            self.generation.store(generation, Ordering::Relaxed);
+        }
+        let range = libc::flock {
+            l_type: kind as _,
+            l_whence: libc::SEEK_SET as _,
+            l_start: self.start as _,
+            l_len: self.size as _,
+            l_pid: 0,
+        };
+        loop {
+            match fcntl(&*file, FcntlArg::F_OFD_SETLKW(&range)) {
+                Ok(_) => return Ok(()),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
     }
 }

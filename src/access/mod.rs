@@ -24,17 +24,18 @@ mod guard;
 mod arch;
 mod registry;
 
-#[cfg(guarded)]
-pub(crate) use guard::install;
 pub(crate) use registry::{Describe, Line, Registered, enter};
-pub(crate) use lock::Lock;
+pub(crate) use lock::{Guard, Lock, SharedLock};
 
-/// Nothing to install where there is no guard.
+/// Prepares the process: the fault guard, where there is one, and the watch over forks. Called at each open, for
+/// somebody may have put a signal handler above ours meanwhile.
 ///
 /// # Errors
-/// None.
-#[cfg(not(guarded))]
-pub(crate) fn install() -> std::io::Result<()> {
+/// What sigaction says.
+pub(crate) fn prepare() -> std::io::Result<()> {
+    lock::watch_forks();
+    #[cfg(guarded)]
+    guard::install()?;
     Ok(())
 }
 

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::access::{Describe, Fault, Line, Lock, Registered, Word, enter, single};
-use crate::error::{BusFault, Error, Result};
+use crate::access::{Describe, Fault, Guard, Line, Lock, Registered, Word, enter, single};
+use crate::error::{BusFault, Error, Result, SourceError};
 use crate::map::{self, ByteOrder, Map, Width};
 use crate::mapping::Mapping;
 
@@ -14,6 +14,8 @@ use crate::mapping::Mapping;
 const OPEN: u8 = 0;
 /// The region is unmapped.
 const CLOSED: u8 = 1;
+/// Accesses need more than the short way does: a lock between processes.
+const LONG_WAY: u8 = 2;
 
 /// A mapped region of an open device.
 #[derive(Debug)]
@@ -46,6 +48,7 @@ impl Region {
         index: usize,
         mapping: Mapping,
         physical: Option<u64>,
+        lock: Lock,
     ) -> Arc<Region> {
         let region = Arc::new(Region {
             registered: OnceLock::new(),
@@ -53,9 +56,9 @@ impl Region {
             index,
             mapping,
             physical,
-            gate: AtomicU8::new(OPEN),
+            gate: AtomicU8::new(if lock.is_shared() { LONG_WAY } else { OPEN }),
             views: Mutex::new(0),
-            lock: Lock::default(),
+            lock,
         });
         // SAFETY: the entry is given back when the region is dropped, whose place in the Arc does not change.
         let entry = unsafe { enter(region.start() as usize, region.mapping.size(), &*region) };
@@ -94,6 +97,11 @@ impl Region {
         format!("{}.regions.{}", self.map.name, self.info().name)
     }
 
+    /// The whole map it belongs to.
+    pub(super) fn map(&self) -> &Map {
+        &self.map
+    }
+
     /// The device's name.
     pub(crate) fn device(&self) -> &str {
         &self.map.name
@@ -128,7 +136,7 @@ impl Region {
             let problem = format!("{value:#x} does not fit {} bits", word.width.bits());
             return Err(Error::Value { at: format!("{}+{offset:#x}", self.at()), problem });
         }
-        let _held = self.lock.hold();
+        let _held = self.hold()?;
         // SAFETY: `word` checked the place against the mapping, which is writable because the region is.
         unsafe { word.store(value) }.map_err(|fault| self.fault(offset, word.width, true, fault))
     }
@@ -168,7 +176,7 @@ impl Region {
     ) -> Result<usize> {
         self.check_writable()?;
         let (word, step) = self.block(buffer.len(), offset, width, fixed)?;
-        let _held = self.lock.hold();
+        let _held = self.hold()?;
         // SAFETY: `block` checked the whole run of words against the mapping, which is writable.
         unsafe { word.store_block(step, buffer) }
             .map_err(|(index, fault)| self.fault(offset + (index * step) as u64, word.width, true, fault))?;
@@ -246,7 +254,15 @@ impl Region {
         }
         self.gate.store(CLOSED, Ordering::Release);
         self.mapping.seal().map_err(|error| {
-            Error::Source(crate::error::SourceError::new(self.at(), "cannot unmap").errno(&error))
+            Error::Source(SourceError::new(self.at(), "cannot unmap").errno(&error))
+        })
+    }
+
+    /// Keeps other writers out: threads, and processes where the device is shared.
+    pub(super) fn hold(&self) -> Result<Guard<'_>> {
+        self.lock.hold_all().map_err(|error| {
+            let problem = "cannot lock the region against other processes";
+            Error::Source(SourceError::new(self.at(), problem).errno(&error))
         })
     }
 

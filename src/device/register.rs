@@ -45,6 +45,11 @@ impl RegisterClass {
             // Bits no field covers stand in the way: every field write asks the map, which refuses with the reason.
             Err(_) => Rules { load: false, keep: 0, fixed: 0, blocked: all },
         };
+        // Alias registers are looked for on the long way.
+        let rules = match info.aliases == map::Aliases::default() {
+            true => rules,
+            false => Rules { blocked: all, ..rules },
+        };
         RegisterClass { info, rules }
     }
 
@@ -163,7 +168,7 @@ impl Register {
                 width.bits()
             )));
         }
-        let _held = self.region.lock.hold();
+        let _held = self.region.hold()?;
         self.store(value)
     }
 
@@ -181,13 +186,41 @@ impl Register {
                 return Err(Error::Refused { at: format!("{}.{}", self.at(), field.name), reason });
             }
         }
+        if let Some((alias, value)) = self.alias(mask, bits) {
+            let _held = self.region.hold()?;
+            return alias.store(value);
+        }
         let plan = self.info().write_plan(mask).map_err(|refusal| Error::Refused {
             at: self.at(),
             reason: refusal.to_string(),
         })?;
-        let _held = self.region.lock.hold();
+        let _held = self.region.hold()?;
         let kept = if plan.load { self.load()? & plan.keep } else { 0 };
         self.store(kept | plan.fixed | bits & mask)
+    }
+
+    /// The alias register whose one store does the same as reading and writing this one, and what to store there: where
+    /// the map names one and all the bits go one way.
+    fn alias(&self, mask: u64, bits: u64) -> Option<(Register, u64)> {
+        let ordinary = |field: &Field| field.mask() & mask == 0 || field.on_write.is_none();
+        let aliases = &self.info().aliases;
+        let name = match (bits & mask == mask, bits & mask == 0) {
+            (true, _) => aliases.set.as_ref()?,
+            (_, true) => aliases.clear.as_ref()?,
+            _ => return None,
+        };
+        if !self.info().fields.iter().all(ordinary) {
+            return None;
+        }
+        let holder = self.path.rfind('.').map_or("", |dot| &self.path[..=dot]);
+        let index = self.path.strip_suffix(']').and_then(|path| path.rfind('[')).map_or("", |at| &self.path[at..]);
+        let found = self.region.map().resolve(&format!("{holder}{name}{index}")).or_else(|_| {
+            // An array may have one alias for all its elements.
+            self.region.map().resolve(&format!("{holder}{name}"))
+        });
+        let found = found.ok().filter(|found| found.register.access.writable())?;
+        let class = Arc::new(RegisterClass::new(found.register.clone()));
+        Some((Register::new(self.region.clone(), class, found.offset, found.path), mask))
     }
 
     /// Reads until the bits under `mask` are `bits`; returns the value that had them. Sleeps `interval` between reads.

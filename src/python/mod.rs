@@ -62,17 +62,18 @@ fn load<'py>(map: &Bound<'py, PyAny>) -> PyResult<Bound<'py, map::PyMap>> {
 
 /// Open a device: lay a map over a source.
 #[pyfunction]
-#[pyo3(signature = (map, source, *, verify = true, root = None))]
+#[pyo3(signature = (map, source, *, verify = true, shared = false, root = None))]
 fn open<'py>(
     map: &Bound<'py, PyAny>,
     source: &Bound<'py, PyAny>,
     verify: bool,
+    shared: bool,
     root: Option<PathBuf>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = map.py();
     let map = map::find(map)?;
     let source = source_of(source)?;
-    let options = Options { verify, root: root.unwrap_or_else(|| PathBuf::from("/")) };
+    let options = Options { verify, shared, root: root.unwrap_or_else(|| PathBuf::from("/")) };
     let model = map.get().model().clone();
     // Opening may ask udev, sysfs and the bus: others may run meanwhile.
     let opened = py.detach(|| Device::open(model, &source, &options)).map_err(Failed)?;

@@ -31,7 +31,8 @@ impl Attached {
     /// There is no such device; the error lists those that are there.
     pub fn new(source: &Source, map: &map::Map, root: &Path) -> Result<Attached, SourceError> {
         let kind = match source {
-            Source::Mem(base) => Kind::Mem(mem::Mem::new(*base, root)),
+            Source::Mem(base) => Kind::Mem(mem::Mem::new(*base, false, root)),
+            Source::Ram(base) => Kind::Mem(mem::Mem::new(*base, true, root)),
             Source::Uio(name) => Kind::Uio(uio::Uio::find(source, name, root)?),
             Source::Pci(name) => Kind::Pci(pci::Pci::find(source, name, root)?),
             Source::File(path) => Kind::File(file::Plain::new(path)),

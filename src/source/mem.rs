@@ -1,4 +1,4 @@
-//! `mem:`: physical memory through /dev/mem.
+//! `mem:` and `ram:`: physical memory through /dev/mem.
 
 use std::fs;
 use std::io;
@@ -11,15 +11,20 @@ use super::{Attached, Span, Step, sysfs};
 use crate::error::SourceError;
 use crate::map;
 
+/// What /proc/iomem calls it.
+const RAM: &str = "System RAM";
+
 #[derive(Debug)]
 pub(super) struct Mem {
     base: u64,
+    /// RAM was asked for by name.
+    ram: bool,
     root: PathBuf,
 }
 
 impl Mem {
-    pub fn new(base: u64, root: &Path) -> Mem {
-        Mem { base, root: root.into() }
+    pub fn new(base: u64, ram: bool, root: &Path) -> Mem {
+        Mem { base, ram, root: root.into() }
     }
 
     pub fn span(&self, attached: &Attached, region: &map::Region) -> Result<Span, SourceError> {
@@ -30,6 +35,14 @@ impl Mem {
                 format!("region {} would end beyond the 64-bit address space", region.name),
             ));
         };
+        let last = start + (region.size - 1);
+        if !self.ram && self.resources(start, last).iter().any(|(_, name)| name == RAM) {
+            return Err(SourceError::new(
+                attached,
+                format!("{start:#x} to {last:#x} is RAM, where a write may bring the system down"),
+            )
+            .remedy(format!("is the address right? If RAM is meant, say so: ram:{:#x}", self.base)));
+        }
         Ok(Span {
             path: self.root.join("dev/mem"),
             file: None,
@@ -71,7 +84,7 @@ impl Mem {
                 ),
             },
             (Step::Map, libc::EPERM) => match self.owner(start, last) {
-                Some(owner) if owner == "System RAM" => known(
+                Some(owner) if owner == RAM => known(
                     format!("{start:#x} to {last:#x} is RAM, which the kernel keeps from /dev/mem (STRICT_DEVMEM)"),
                     "is the address right?",
                 ),
@@ -99,10 +112,15 @@ impl Mem {
         (mode != "none").then(|| mode.to_string())
     }
 
-    /// The innermost resource of /proc/iomem that touches the range. Only root sees addresses there.
+    /// The innermost resource that touches the range.
     fn owner(&self, start: u64, last: u64) -> Option<String> {
-        let iomem = fs::read_to_string(self.root.join("proc/iomem")).ok()?;
-        let mut found: Option<(usize, String)> = None;
+        self.resources(start, last).into_iter().max_by_key(|(depth, _)| *depth).map(|(_, name)| name)
+    }
+
+    /// What /proc/iomem has in the range, each with its depth. Only root sees addresses there.
+    fn resources(&self, start: u64, last: u64) -> Vec<(usize, String)> {
+        let iomem = fs::read_to_string(self.root.join("proc/iomem")).unwrap_or_default();
+        let mut found = Vec::new();
         for line in iomem.lines() {
             let depth = line.len() - line.trim_start().len();
             let Some((range, name)) = line.trim().split_once(" : ") else { continue };
@@ -111,11 +129,10 @@ impl Mem {
             else {
                 continue;
             };
-            let touches = from <= last && start <= to && to != 0;
-            if touches && found.as_ref().is_none_or(|(deepest, _)| depth >= *deepest) {
-                found = Some((depth, name.to_string()));
+            if from <= last && start <= to && to != 0 {
+                found.push((depth, name.to_string()));
             }
         }
-        found.map(|(_, name)| name)
+        found
     }
 }

@@ -51,32 +51,39 @@ pub(crate) enum Step {
     Map,
 }
 
+/// A region of a source, mapped.
+#[derive(Debug)]
+pub struct Mapped {
+    /// The region's bytes.
+    pub mapping: Mapping,
+    /// The physical address of the first, where known.
+    pub physical: Option<u64>,
+    /// What was mapped, and where in it: for a lock that other processes heed.
+    pub file: File,
+    /// From the start of the file, or what stands for it.
+    pub place: u64,
+}
+
 /// Opens and maps one region of an attached source, with the protection the map gives it.
 ///
 /// # Errors
 /// What stood in the way, and what to do about it.
-pub fn map_region(
-    attached: &Attached,
-    region: &map::Region,
-) -> Result<(Mapping, Option<u64>), SourceError> {
+pub fn map_region(attached: &Attached, region: &map::Region) -> Result<Mapped, SourceError> {
     let protection = match region.access.writable() {
         true => Protection::ReadWrite,
         false => Protection::ReadOnly,
     };
-    let span = attached.span(region)?;
-    let opened;
-    let file = match &span.file {
+    let mut span = attached.span(region)?;
+    let file = match span.file.take() {
         Some(file) => file,
-        None => {
-            opened = open(&span.path, protection == Protection::ReadWrite, span.flags)
-                .map_err(|error| attached.explain(Step::Open, &span, region, &error))?;
-            &opened
-        }
+        None => open(&span.path, protection == Protection::ReadWrite, span.flags)
+            .map_err(|error| attached.explain(Step::Open, &span, region, &error))?,
     };
-    check_length(attached, file, &span, region)?;
-    let mapping = Mapping::new(file, span.offset, span.skip, region.size, protection)
+    check_length(attached, &file, &span, region)?;
+    let mapping = Mapping::new(&file, span.offset, span.skip, region.size, protection)
         .map_err(|error| attached.explain(Step::Map, &span, region, &error))?;
-    Ok((mapping, span.physical))
+    let place = span.offset.saturating_add(span.skip);
+    Ok(Mapped { mapping, physical: span.physical, file, place })
 }
 
 /// Opens for reading, and for writing if asked. The standard library adds O_CLOEXEC.

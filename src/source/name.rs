@@ -1,4 +1,4 @@
-//! The names of sources: `mem:0x4120_0000`, `uio:NAME`, `uio:N`, `pci:0000:01:00.0`, `pci:10ee:7021`, `file:PATH`, `mock:`.
+//! The names of sources: `mem:0x4120_0000`, `ram:0x8000_0000`, `uio:NAME`, `uio:N`, `pci:0000:01:00.0`, `pci:10ee:7021`, `file:PATH`, `mock:`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,8 +9,10 @@ use crate::error::SourceError;
 /// Where the bytes of a device are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Physical memory from this address, through /dev/mem.
+    /// Registers from this physical address, through /dev/mem.
     Mem(u64),
+    /// RAM from this physical address, through /dev/mem: what `mem:` refuses.
+    Ram(u64),
     /// A UIO device.
     Uio(UioName),
     /// A PCI function, through sysfs.
@@ -53,6 +55,9 @@ impl FromStr for Source {
         match kind {
             "mem" => parse_address(rest)
                 .map(Source::Mem)
+                .ok_or_else(|| wrong("the address is not a number of 64 bits".into())),
+            "ram" => parse_address(rest)
+                .map(Source::Ram)
                 .ok_or_else(|| wrong("the address is not a number of 64 bits".into())),
             "uio" if rest.is_empty() => Err(wrong("names no UIO device".into())),
             "uio" => Ok(Source::Uio(match rest.parse() {
@@ -109,6 +114,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Mem(address) => write!(f, "mem:{address:#x}"),
+            Source::Ram(address) => write!(f, "ram:{address:#x}"),
             Source::Uio(UioName::Number(number)) => write!(f, "uio:{number}"),
             Source::Uio(UioName::Name(name)) => write!(f, "uio:{}", name.escape_debug()),
             Source::Pci(PciName::Address(address)) => write!(f, "pci:{address}"),

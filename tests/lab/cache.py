@@ -1,6 +1,8 @@
 """The lab's folder outside the source tree, and the steps that fill it."""
 
+import fcntl
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -37,10 +39,17 @@ class Cache:
     def __init__(self, root: Path) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
+        # Two labs in one folder would take the ground from under each other. Held until the end.
+        self._lock = (root / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LabError(f"another lab is at work in {root}") from None
 
     def step(self, name: str, inputs: object, make: Callable[[Path], None]) -> Step:
-        """The folder `name`, filled by `make` unless a run with the same inputs has finished before."""
-        key = hashlib.sha256(json.dumps([name, inputs], sort_keys=True).encode()).hexdigest()
+        """The folder `name`, filled by `make` unless that was done before with the same inputs."""
+        recipe = inspect.getsource(make)
+        key = hashlib.sha256(json.dumps([name, inputs, recipe]).encode()).hexdigest()
         folder, stamp = self.root / name, self.root / f"{name}.stamp"
         if stamp.exists() and stamp.read_text() == key and folder.is_dir():
             return Step(folder, key)
@@ -65,7 +74,6 @@ def run(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    show: bool = False,
 ) -> str:
     """Run a command and return what it printed; its whole output is in the error if it fails."""
     done = subprocess.run(
@@ -73,16 +81,16 @@ def run(
         cwd=cwd,
         env=None if env is None else {**os.environ, **env},
         stdin=subprocess.DEVNULL,
-        stdout=None if show else subprocess.PIPE,
-        stderr=None if show else subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     if done.returncode != 0:
-        print(done.stdout or "", file=sys.stderr)
+        print(done.stdout, file=sys.stderr)
         words = " ".join(str(part) for part in command)
         raise LabError(f"exit code {done.returncode} from: {words}")
-    return done.stdout or ""
+    return done.stdout
 
 
 def script(path: Path, text: str) -> Path:

@@ -1,4 +1,4 @@
-"""Guest roots: Debian packages unpacked into an initramfs. No installation, no debootstrap, no disk."""
+"""Guest roots: Debian packages unpacked into an initramfs, with neither installation nor disk."""
 
 import os
 import stat
@@ -44,7 +44,7 @@ def guest_root(packages: Packages, arch: str) -> Step:
 
 
 def guest_python(cache: Cache, root: Step) -> Step:
-    """The amd64 guest's Python as a command of this machine: compiles for the guests whatever Python the host has."""
+    """The amd64 guest's Python as a command here: the host may have another version, or several."""
 
     def make(folder: Path) -> None:
         unpacked = root.folder / "root"
@@ -74,7 +74,7 @@ def base_image(cache: Cache, root: Step, python: Step, site: Step, arch: str) ->
 
 
 class Archive:
-    """A cpio archive in the `newc` format, which the kernel unpacks. Several in a row make one file system."""
+    """A cpio archive (`newc`), which the kernel unpacks. Several in a row make one file system."""
 
     def __init__(self) -> None:
         self._entries: dict[str, tuple[int, bytes]] = {}
@@ -92,7 +92,7 @@ class Archive:
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode):
                 self._folders(name)
-                self._entries[name] = (mode, os.readlink(path).encode())
+                self._entries[name] = (mode, os.fsencode(path.readlink()))
             elif stat.S_ISREG(mode):
                 self.file(name, path.read_bytes(), stat.S_IMODE(mode))
             elif stat.S_ISDIR(mode):

@@ -18,7 +18,6 @@ class Kernel:
 
     image: Path
     modules: list[Path]
-    key: str
 
 
 def kernel(packages: Packages, arch: str) -> Kernel:
@@ -34,12 +33,10 @@ def kernel(packages: Packages, arch: str) -> Kernel:
     modules = [uio / "uio.ko"]
     if arch == "amd64":
         modules.append(uio / "uio_pci_generic.ko")
-        key = image.key
     else:
         built = _genirq(packages, arch, release)
         modules.append(built.folder / "uio_pdrv_genirq.ko")
-        key = built.key
-    return Kernel(root / f"boot/vmlinuz-{release}", modules, key)
+    return Kernel(root / f"boot/vmlinuz-{release}", modules)
 
 
 def _release(packages: Packages, arch: str) -> str:
@@ -54,7 +51,7 @@ def _release(packages: Packages, arch: str) -> str:
 
 
 def _genirq(packages: Packages, arch: str, release: str) -> Step:
-    """uio_pdrv_genirq.ko: Debian configures it out, so that one file is built from Debian's own source."""
+    """uio_pdrv_genirq.ko: Debian leaves it out, so that one file is built from Debian's source."""
 
     def make(folder: Path) -> None:
         root, module = folder / "root", folder / "module"

@@ -105,7 +105,8 @@ def boot(
 class Conversation:
     """The serial line of a guest: its own markers among whatever else is printed there.
 
-    A marker is a line `@@lab:TOKEN:WORD TEXT`. The token differs from run to run, so that nothing else looks like one.
+    A marker is `@@lab:TOKEN:WORD TEXT` up to the end of the line. Each run has a token of its own: then
+    nothing else looks like a marker.
     """
 
     def __init__(self, machine: str, token: str, control: Path) -> None:
@@ -183,7 +184,10 @@ class Conversation:
 
 
 def power_button(control: Path) -> None:
-    """Press the machine's power button, over QEMU's monitor protocol: on virt, a pulse on line 3 of its PL061."""
+    """Press the machine's power button, over QEMU's monitor protocol (QMP).
+
+    On virt that is a pulse on line 3 of its PL061.
+    """
     with socket.socket(socket.AF_UNIX) as link, link.makefile("rw") as stream:
         link.settimeout(10)
         link.connect(str(control))

@@ -1,8 +1,8 @@
-"""Debian packages, fetched by an APT of the lab's own and unpacked privately: the host stays as it is.
+"""Debian packages, fetched by an APT of the lab's own and unpacked privately: the host stays as is.
 
-The private APT has its own lists, cache and package status, knows both architectures, and takes its mirrors from
-the host's configuration. Its package status is empty, so that asking for a package brings all that it needs, the C library
-included: what is unpacked runs by itself, whatever the host has installed.
+The private APT has lists, a cache and a package status of its own, knows both architectures, and
+takes its mirrors from the host's configuration. Its package status is empty, so that a package
+brings all it needs, the C library included: it runs by itself, whatever the host has installed.
 """
 
 import re
@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cache import Cache, LabError, Step, run, script
+from cache import Cache, LabError, Step, run, say, script
 
 # The lab's kernels, guests and tools are those of one release, whatever the host runs.
 RELEASE = "bookworm"
@@ -52,7 +52,7 @@ def host_mirrors() -> tuple[str, str]:
     security = found.get(f"{codename}-security") or found.get("stable-security")
     if not main or not security:
         raise LabError(
-            f"apt has no sources for {codename} and {codename}-security: the lab takes its packages from there"
+            f"apt has no sources for {codename} and {codename}-security: the lab needs both"
         )
     return main, security
 
@@ -62,11 +62,11 @@ class Packages:
 
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
+        self.configuration = cache.root / "apt/apt.conf"
         mirrors = host_mirrors()
         self.lists = cache.step(
             "apt", [CONFIGURATION, RELEASE, mirrors], lambda folder: self._set_up(folder, *mirrors)
         )
-        self.configuration = self.lists.folder / "apt.conf"
 
     def _set_up(self, folder: Path, main: str, security: str) -> None:
         for sub in ("state/lists/partial", "cache/archives/partial", "none"):
@@ -85,10 +85,8 @@ class Packages:
                 for mirror, suite in sources
             )
         )
-        configuration = folder / "apt.conf"
-        configuration.write_text(CONFIGURATION.format(folder=folder))
-        # A list that cannot be fetched is only a warning to apt, unless told otherwise.
-        run(["apt-get", "-c", configuration, "update", "-o", "APT::Update::Error-Mode=any"])
+        self.configuration.write_text(CONFIGURATION.format(folder=folder))
+        self._update()
 
     def depends(self, package: str) -> list[str]:
         """The direct dependencies of a package."""
@@ -99,29 +97,38 @@ class Packages:
         """Fetch just these packages and unpack them into a folder."""
         archives = into.with_name(into.name + ".debs")
         archives.mkdir()
-        run(["apt-get", "-c", self.configuration, "download", *packages], cwd=archives)
+        self._fetch(["download", *packages], archives)
         self._extract(archives, into)
 
     def unpack_with_dependencies(
         self, packages: Sequence[str], into: Path, *, suite: str = "", without: Sequence[str] = ()
     ) -> None:
-        """The same with all they depend on, but for what `without` names and its dependencies."""
+        """The same with all they depend on, but not what `without` names or what only that needs."""
         archives = into.with_name(into.name + ".debs")
         (archives / "partial").mkdir(parents=True)
         status = archives / "status"
-        status.write_text(
-            "".join(
-                f"Package: {name}\nStatus: install ok installed\nVersion: 999\nArchitecture: amd64\n"
-                f"Maintainer: lab\nDescription: taken to be there\n\n"
-                for name in without
-            )
-        )
-        command = ["apt-get", "-c", str(self.configuration), "install", "--yes", "--download-only"]
-        options = ["-o", f"Dir::Cache::archives={archives}", "-o", f"Dir::State::status={status}"]
+        head = "Status: install ok installed\nVersion: 999\nArchitecture: amd64\nMaintainer: lab\n"
+        status.write_text("".join(f"Package: {name}\n{head}\n" for name in without))
+        command = ["install", "--yes", "--download-only"]
+        command += ["-o", f"Dir::Cache::archives={archives}", "-o", f"Dir::State::status={status}"]
         if suite:
-            options += ["-t", suite]
-        run([*command, *options, *packages])
+            command += ["-t", suite]
+        self._fetch([*command, *packages], archives)
         self._extract(archives, into)
+
+    def _fetch(self, command: Sequence[str], folder: Path) -> None:
+        fetch = ["apt-get", "-c", str(self.configuration), *command]
+        try:
+            run(fetch, cwd=folder)
+        except LabError:
+            # The mirror may have moved on from what the lists say.
+            say("fetching once more, with new lists")
+            self._update()
+            run(fetch, cwd=folder)
+
+    def _update(self) -> None:
+        # A list that cannot be fetched is only a warning to apt, unless told otherwise.
+        run(["apt-get", "-c", self.configuration, "update", "-o", "APT::Update::Error-Mode=any"])
 
     @staticmethod
     def _extract(archives: Path, into: Path) -> None:
@@ -136,7 +143,7 @@ class Packages:
 def loader(root: Path) -> str:
     """The command line that runs a program of an unpacked root with the root's own libraries.
 
-    Naming the loader rather than setting LD_LIBRARY_PATH keeps the libraries from whatever the program starts.
+    Unlike LD_LIBRARY_PATH, naming the loader keeps the libraries from what the program starts.
     """
     folders = [f"{root}{prefix}/lib/x86_64-linux-gnu" for prefix in ("", "/usr")]
     return (
@@ -155,7 +162,8 @@ def emulator(packages: Packages) -> Step:
         commands.mkdir()
         for name in ("dtc", "fdtoverlay"):
             script(commands / name, f"exec {loader(root)} '{root}/usr/bin/{name}' \"$@\"")
-        data = f"-L '{root}/usr/share/seabios' -L '{root}/usr/lib/ipxe/qemu' -L '{root}/usr/share/qemu'"
+        places = ("share/seabios", "lib/ipxe/qemu", "share/qemu")
+        data = " ".join(f"-L '{root}/usr/{place}'" for place in places)
         modules = f"QEMU_MODULE_DIR='{root}/usr/lib/x86_64-linux-gnu/qemu'"
         for name in ("qemu-system-x86_64", "qemu-system-aarch64"):
             command = f"{loader(root)} '{root}/usr/bin/{name}' {data}"

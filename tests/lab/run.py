@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The lab: boots QEMU machines with Debian's kernels and runs the guest tests against their devices.
+"""The lab: boots QEMU machines with Debian's kernels and tests devregs on their devices.
 
     python3 tests/lab/run.py [x86_64] [aarch64] [--source FOLDER]
 
-Everything it fetches and builds lies in $DEVREGS_LAB_CACHE, or devregs-lab in the user's cache folder; remove that to start
-afresh. Needs Rust, Python 3.11 or newer with venv, apt, and root where cross-compilation tools are still to be installed.
+All it fetches and builds lies in $DEVREGS_LAB_CACHE, or devregs-lab in the user's cache folder;
+remove that to start afresh. Needs Debian, Rust, Python 3.11 or newer with venv, and root where
+compilers are still to be installed.
 """
 
 import argparse
@@ -24,11 +25,13 @@ from packages import Packages, emulator
 
 HERE = Path(__file__).resolve().parent
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-# What the host itself needs, by the command that shows it to be there.
-HOST_TOOLS = {
-    "gcc": ["gcc", "libc6-dev"],
-    "make": ["make"],
-    "aarch64-linux-gnu-gcc": ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+# What the host itself needs: packages, and the file that shows each to be there.
+HOST_PACKAGES = {
+    "gcc": "/usr/bin/gcc",
+    "libc6-dev": "/usr/include/stdio.h",
+    "make": "/usr/bin/make",
+    "gcc-aarch64-linux-gnu": "/usr/bin/aarch64-linux-gnu-gcc",
+    "libc6-dev-arm64-cross": "/usr/aarch64-linux-gnu/include/stdio.h",
 }
 
 
@@ -45,9 +48,8 @@ def main() -> int:
     options = parser.parse_args()
     machines = options.machines or list(ARCHITECTURES)
     if unknown := set(machines) - set(ARCHITECTURES):
-        parser.error(
-            f"there is no machine {', '.join(sorted(unknown))}: there are {', '.join(ARCHITECTURES)}"
-        )
+        there = ", ".join(ARCHITECTURES)
+        parser.error(f"there is no machine {', '.join(sorted(unknown))}: there are {there}")
 
     start = time.monotonic()
     outcomes = []
@@ -67,7 +69,7 @@ class Lab:
     def __init__(self, source: Path) -> None:
         if platform.machine() != "x86_64":
             raise LabError("its packages are for an x86_64 host")
-        install_host_tools()
+        install_host_packages()
         self.source = source
         self.cache = Cache(cache_root())
         say(f"everything fetched and built is in {self.cache.root}")
@@ -96,19 +98,18 @@ class Lab:
             return boot(self.cache, machine, self.emulator, kernel_, initrd, tree)
 
 
-def install_host_tools() -> None:
+def install_host_packages() -> None:
     """Install the compilers that are missing, and nothing else."""
-    missing = [
-        name for tool, names in HOST_TOOLS.items() if not shutil.which(tool) for name in names
-    ]
+    missing = [name for name, file in HOST_PACKAGES.items() if not Path(file).exists()]
     if missing:
         say(f"installing {' '.join(missing)}")
         run(["apt-get", "update"])
-        run(["apt-get", "install", "--yes", "--no-install-recommends", *missing])
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        run(["apt-get", "install", "--yes", "--no-install-recommends", *missing], env=quiet)
 
 
 def write_image(path: Path, machine: str, base: Step, built: Path, kernel_: Kernel) -> None:
-    """A guest's file system: the part that stays, and after it this run's wheel, modules and tests."""
+    """A guest's file system: the part that stays, then this run's wheel, modules and tests."""
     guest, archive = HERE / "guest", image.Archive()
     archive.file("init", (guest / "init").read_bytes(), 0o755)
     for module in kernel_.modules:
@@ -129,11 +130,10 @@ def write_image(path: Path, machine: str, base: Step, built: Path, kernel_: Kern
 
 
 def report(outcomes: list[Outcome], machines: list[str], seconds: float) -> int:
-    """Which device answered what, and the sum of it. A machine that gave no result counts as a failure."""
+    """Which device answered what, and the sum. A machine without a result counts as a failure."""
     for outcome in outcomes:
-        print(
-            f"\n{outcome.machine}: {outcome.passed} passed, {outcome.failed} failed, {outcome.seconds:.0f} s"
-        )
+        counts = f"{outcome.passed} passed, {outcome.failed} failed"
+        print(f"\n{outcome.machine}: {counts}, {outcome.seconds:.0f} s")
         width = max((len(device) for device, _ in outcome.answers), default=0)
         for device, answer in outcome.answers:
             print(f"  {device:{width}}  {answer}")

@@ -1,6 +1,7 @@
 """The wheels under test: this source tree, built for CPython 3.11 of the guests."""
 
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -8,9 +9,10 @@ from cache import Cache, LabError, Step, run, say, script
 from packages import Packages, loader
 
 TARGETS = {"amd64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
-# The newest Rust of the release: it is the one that has a standard library for the other architecture.
+# The newest Rust of the release, and its standard library for the other architecture.
 RUST = "rustc-web"
 RUST_STD = "libstd-rust-web-dev"
+PYTEST = "pytest>=8,<10"
 
 
 def tools(cache: Cache, source: Path) -> Step:
@@ -22,7 +24,7 @@ def tools(cache: Cache, source: Path) -> Step:
     ]
 
     def make(folder: Path) -> None:
-        run(["python3", "-m", "venv", folder])
+        run([sys.executable, "-m", "venv", folder])
         run([folder / "bin/python", "-m", "pip", "install", "--quiet", *(wanted or ["maturin"])])
 
     return cache.step("tools", wanted, make)
@@ -32,20 +34,15 @@ def guest_site(cache: Cache, tool: Step) -> Step:
     """pytest and what it needs, as packages of pure Python that run in every guest."""
 
     def make(folder: Path) -> None:
-        options = [
-            "--only-binary=:all:",
-            "--platform=any",
-            "--python-version=3.11",
-            "--implementation=py",
-        ]
-        pip = [tool.folder / "bin/python", "-m", "pip", "install", "--quiet"]
-        run([*pip, *options, "--target", folder, "pytest>=8,<10"])
+        pip = [str(tool.folder / "bin/python"), "-m", "pip", "install", "--quiet"]
+        pure = ["--only-binary=:all:", "--platform=any", "--implementation=py"]
+        run([*pip, *pure, "--python-version=3.11", "--target", str(folder), PYTEST])
 
-    return cache.step("site", [tool.key], make)
+    return cache.step("site", [tool.key, PYTEST], make)
 
 
 def rust_for_arm64(packages: Packages) -> Step:
-    """A rustc that knows arm64 as well: rustup's other targets need not be within reach, Debian's are."""
+    """A rustc that knows arm64 as well: rustup's targets need not be within reach, Debian's are."""
 
     def make(folder: Path) -> None:
         root = folder / "root"

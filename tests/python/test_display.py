@@ -10,7 +10,7 @@ import devregs
 import pytest
 from devregs import _text, display
 
-TIMER = Path(__file__).parent / "timer.toml"
+TIMER = Path(__file__).parent / "cli/timer.toml"
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_register_whose_read_changes_something(timer, path, reason):
 
 def test_a_value_without_a_name_and_stray_bits(timer):
     text = display.format_value(timer.CTRL, 0x0000_0F2C)
-    assert "6:4   MODE  2                     How fast it counts" in text
+    assert "6:4   MODE  2              How fast it counts" in text
     assert "30:7  -     30 (0x1e)" in text
     assert "3:1   -     6" in text
 
@@ -156,7 +156,7 @@ def test_only_doc_texts_are_cut(timer):
     timer.CTRL.modify(EN=1)
     text = display.format_register(timer.CTRL, width=40)
     assert "0b0000_0000_0000_0000_0000_0000_0001_0001" in text
-    assert "MODE  1  FAST      How fast it coun…" in text
+    assert "MODE  1  FAST      How fast it cou…" in text
 
 
 def test_a_notebook_gets_escaped_html(tmp_path):
@@ -178,7 +178,8 @@ def test_a_notebook_gets_escaped_html(tmp_path):
 def test_control_characters_do_not_reach_the_terminal(tmp_path):
     path = tmp_path / "map.toml"
     path.write_text(
-        '[device]\nname = "evil"\n[regions.regs]\nsize = 4\n[regions.regs.registers.R]\noffset = 0\n'
+        '[device]\nname = "evil"\n[regions.regs]\nsize = 4\n'
+        "[regions.regs.registers.R]\noffset = 0\n"
         'doc = "\\u001b[31mred\\u202eback\\u0007"\n'
         'fields.F = { bits = 0, doc = "one\\ntwo" }\n'
     )

@@ -331,3 +331,17 @@ def test_opening_writes_nothing(kit_map, memory):
         repr(device)
         dir(device)
     assert memory.read_bytes() == content
+
+
+def test_ram_is_refused_unless_asked_for_by_name(tmp_path, block):
+    root = tmp_path / "root"
+    put(root / "proc/iomem", "00000000-00000fff : Reserved\n00001000-00002fff : System RAM\n  00001000-00001fff : Kernel code\n")
+    (root / "dev").mkdir()
+    (root / "dev/mem").write_bytes(bytes(4 * PAGE))
+    for address in (0x1000, 0x2FFC, 0xFFC):
+        with pytest.raises(devregs.SourceError, match=rf"is RAM.*ram:{address:#x}"):
+            devregs.open(block(), f"mem:{address:#x}", root=root)
+    devregs.open(block(), "mem:0x0", root=root).close()
+    with devregs.open(block(), "ram:0x1000", root=root) as device:
+        assert device.source == "ram:0x1000"
+        device.DATA.write(3)

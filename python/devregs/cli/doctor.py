@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     asked = _asked(options)
     root = Path(options.root)
     kind, _, name = asked.source.partition(":")
-    found = list(findings.user())
+    found = list(findings.user()) if kind in ("mem", "uio", "pci") else []
     if kind == "mem":
         found += findings.mem(root, name, _size(asked.map), _devregs.scan(root))
     elif kind == "uio":

@@ -1,4 +1,4 @@
-"""Runs inside a guest: tells the host what came of the tests, and asks it for what only it can do."""
+"""Runs inside a guest: tells the host what came of the tests, and asks for what only it can do."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def tell_host(word: str, text: str = "") -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    # A test counts as passed if its call ran and nothing about it failed: in the lab nothing is to be skipped.
+    # Passed is a test whose call ran and of which nothing failed: in the lab nothing is skipped.
     ran = report.when == "call" and report.passed and not hasattr(report, "wasxfail")
     known = OUTCOMES.get(report.nodeid)
     if report.failed or (known is None and report.when == "teardown"):
@@ -49,7 +49,7 @@ def answered() -> Callable[[str, str], None]:
 
 @pytest.fixture
 def press_power_button() -> Callable[[], None]:
-    """Have the host press the machine's power button; on aarch64 a pulse on line 3 of the GPIO block."""
+    """Have the host press the power button; on aarch64 a pulse on line 3 of the GPIO block."""
     return lambda: tell_host("pulse")
 
 

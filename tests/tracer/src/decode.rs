@@ -40,9 +40,7 @@ pub fn accesses(records: &[Record], range: &Range<u64>) -> (Vec<Access>, Option<
             Ok(touched) => found.extend(
                 touched
                     .into_iter()
-                    .filter(|t| {
-                        t.address < range.end && t.address + u64::from(t.width) > range.start
-                    })
+                    .filter(|t| t.address < range.end && t.end() > range.start)
                     .map(|t| Access {
                         offset: t.address.wrapping_sub(range.start) as i64,
                         rip: record.rip(),
@@ -83,6 +81,12 @@ struct Touched {
     address: u64,
     width: u32,
     kind: u8,
+}
+
+impl Touched {
+    fn end(&self) -> u64 {
+        self.address.saturating_add(self.width.into())
+    }
 }
 
 fn touched(
@@ -202,7 +206,7 @@ fn check_fault(record: &Record, reads: &[Touched], writes: &[Touched]) -> Result
     const WRITE: u64 = 1 << 1;
     let covers = |list: &[Touched]| {
         list.iter()
-            .any(|t| (t.address..t.address + u64::from(t.width)).contains(&record.address))
+            .any(|t| (t.address..t.end()).contains(&record.address))
     };
     // A read that will write the same place faults as a write.
     let agrees = if record.error & WRITE != 0 {

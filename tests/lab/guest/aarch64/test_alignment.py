@@ -1,4 +1,4 @@
-"""Device memory on arm64 does not allow unaligned accesses, and QEMU with two processors models that."""
+"""Unaligned accesses to Device memory: arm64 has none, and QEMU with two processors models it."""
 
 import signal
 import subprocess

@@ -48,7 +48,7 @@ def test_register_write(multi: devregs.Device) -> None:
 
 def test_field_and_wait(multi: devregs.Device) -> None:
     with pytest.raises(devregs.BusError):
-        multi.NOTHING.BIT
+        _ = multi.NOTHING.BIT
     with pytest.raises(devregs.BusError):
         multi.NOTHING.BIT = 1
     with pytest.raises(devregs.BusError):

@@ -19,7 +19,7 @@ def test_claimed_uart_names_its_owner(maps: Path, answered: Answered) -> None:
 
 
 def test_unclaimed_block(maps: Path, answered: Answered) -> None:
-    # virtio-mmio's blocks are claimed by nobody while its driver is not there; the address lies within a page.
+    # Nobody claims the virtio-mmio blocks while their driver is not there.
     with devregs.open(maps / "page-ro.toml", "mem:0x0a00_0000") as page:
         assert page.WORD.read() == int.from_bytes(b"virt", "little")
         answered("/dev/mem", "unclaimed range at 0xa000000: opens")

@@ -1,4 +1,4 @@
-"""One UIO device of several maps: names and numbers, places within a page, big-endian registers, a stream."""
+"""One UIO device of several maps: by name and index, within a page, big-endian, a stream."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,21 +40,19 @@ def test_maps_of_one_page_have_each_their_protection(multi: devregs.Device) -> N
 def test_big_endian_registers(multi: devregs.Device, answered: Answered) -> None:
     assert multi.HIGH.read().to_bytes(4, "big") == b"QEMU"
     assert multi.LOW.read().to_bytes(4, "big") == b" CFG"
-    assert multi.SIGNATURE.read().to_bytes(8, "big") == b"QEMU CFG"
-    answered(
-        "labmulti", f"big-endian signature {multi.SIGNATURE.read().to_bytes(8, 'big').decode()!r}"
-    )
+    assert multi.WHOLE.read().to_bytes(8, "big") == b"QEMU CFG"
+    answered("labmulti", f"big-endian signature {multi.WHOLE.read().to_bytes(8, 'big').decode()!r}")
 
 
 def test_big_endian_block(multi: devregs.Device) -> None:
     words = bytearray(8)
-    assert multi.regions.dma.read_into(words) == 2
+    assert multi.regions.signature.read_into(words) == 2
     assert memoryview(words).cast("I").tolist() == [multi.HIGH.read(), multi.LOW.read()]
 
 
 def test_no_view_of_foreign_byte_order(multi: devregs.Device) -> None:
     with pytest.raises(devregs.AccessError, match="byte order"):
-        multi.regions.dma.view()
+        multi.regions.signature.view()
 
 
 def test_stream_gives_each_byte_once(multi: devregs.Device) -> None:
@@ -104,3 +102,20 @@ def test_expected_values_are_checked(maps: Path) -> None:
     with pytest.raises(devregs.DevregsError, match="0x74726976"):
         devregs.open(wrong, "uio:labmulti")
     devregs.open(wrong, "uio:labmulti", verify=False).close()
+
+
+def test_first_map_alone_is_fw_cfg() -> None:
+    # The library's own map of it, over the first of the maps.
+    with devregs.open("fw-cfg", "uio:labmulti") as fw_cfg:
+        assert fw_cfg.DMA_SIGNATURE.read().to_bytes(8, "big") == b"QEMU CFG"
+        fw_cfg.SELECTOR.write(fw_cfg.SELECTOR.encode(KEY="SIGNATURE"))
+        assert bytes(fw_cfg.DATA.read() for _ in range(4)) == b"QEMU"
+        fw_cfg.SELECTOR.KEY = "NB_CPUS"
+        assert fw_cfg.DATA.read() == 2
+
+
+def test_scan_knows_which_maps_fit() -> None:
+    fits = {entry["name"]: entry["fits"] for entry in devregs.scan()}
+    assert fits["labrtc"] == ["pl031"]
+    assert fits["labgpio"] == ["pl061"]
+    assert fits["labmulti"] == []

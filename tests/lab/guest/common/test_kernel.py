@@ -38,7 +38,7 @@ def test_unknown_uio_number_lists_those_there_are() -> None:
 
 
 def test_unknown_pci_function_lists_those_there_are() -> None:
-    with pytest.raises(devregs.SourceError, match="0000:00:00.0"):
+    with pytest.raises(devregs.SourceError, match=r"0000:00:00\.0"):
         devregs.open("edu", "pci:dead:beef")
 
 

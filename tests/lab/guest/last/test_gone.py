@@ -1,4 +1,4 @@
-"""A device that is taken from its driver while it is open. Late, since numbers may change when it comes back."""
+"""A device taken from its driver while it is open. Late: its number may change when it is back."""
 
 import os
 import threading

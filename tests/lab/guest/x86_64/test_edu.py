@@ -1,4 +1,4 @@
-"""QEMU's edu card: a PCI function that answers 4-byte accesses only, so that a split or widened access shows."""
+"""QEMU's edu card: it answers 4-byte accesses only, so that a split or widened access shows."""
 
 import math
 import time
@@ -45,12 +45,11 @@ def test_liveness_answers_the_complement(edu: devregs.Device) -> None:
         assert edu.LIVENESS.read() == value ^ 0xFFFF_FFFF
 
 
-def test_factorial(edu: devregs.Device, answered: Answered) -> None:
+def test_factorial(edu: devregs.Device) -> None:
     for number in (0, 1, 5, 12):
         edu.FACTORIAL.write(number)
         edu.STATUS.wait(BUSY=0, timeout=5)
         assert edu.FACTORIAL.read() == math.factorial(number)
-    answered(f"edu {edu.source}", f"12! = {edu.FACTORIAL.read()}")
 
 
 def test_region_words_are_registers(edu: devregs.Device) -> None:
@@ -96,7 +95,7 @@ def test_accesses_below_4_bytes_are_not_widened(edu: devregs.Device) -> None:
 
 
 def test_a_plain_copy_would_show(edu: devregs.Device) -> None:
-    # The judge is awake: libc's memcpy, which tobytes() is, takes these two registers in one access.
+    # The judge is awake: tobytes() is a memcpy, which takes these two registers in one access.
     with edu.regions.regs.view(offset=0, size=8) as view:
         assert view.tobytes() == b"\xff" * 8
 
@@ -239,3 +238,19 @@ def test_scan_knows_the_card() -> None:
     fits = {entry["source"]: entry["fits"] for entry in devregs.scan()}
     assert "edu" in fits["uio:0"]
     assert "edu" in fits["pci:0000:00:01.0"]
+
+
+def test_register_of_8_bytes_is_one_access(edu: devregs.Device) -> None:
+    # The card takes all of it in one access; a second one, for the upper half, it would not know.
+    for value in (0x1122_3344_5566_7788, ALL_ONES, 0):
+        edu.DMA_SRC.write(value)
+        assert edu.DMA_SRC.read() == value
+
+
+def test_field_write_lets_the_factorial_interrupt(card: devregs.Device) -> None:
+    card.STATUS.IRQ = 1
+    card.FACTORIAL.write(10)
+    assert card.irq.wait(timeout=5) == 1
+    card.STATUS.IRQ = 0
+    assert card.IRQ_STATUS.FACTORIAL == 1
+    assert card.FACTORIAL.read() == math.factorial(10)
