@@ -93,13 +93,17 @@ class Board:
 
 
 def open_board(
-    path: str | PathLike[str], *, verify: bool = True, root: str | PathLike[str] = "/"
+    path: str | PathLike[str],
+    *,
+    verify: bool = True,
+    shared: bool = False,
+    root: str | PathLike[str] = "/",
 ) -> Board:
     """Open every device of a board map.
 
-    `verify` and `root` are those of `open`. If one device cannot be opened, those already open are
-    closed, and the error, of the kind that `open` raises, names the device. Raises MapError where
-    the board map is wrong.
+    `verify`, `shared` and `root` are those of `open`. If one device cannot be opened, those
+    already open are closed, and the error, of the kind that `open` raises, names the device.
+    Raises MapError where the board map is wrong.
     """
     devices: dict[str, Device] = {}
     entries: dict[str, dict[str, Any]] = load_board(path)
@@ -107,7 +111,9 @@ def open_board(
         for name, entry in entries.items():
             device_map: Map = entry["map"]
             try:
-                devices[name] = open_device(device_map, entry["source"], verify=verify, root=root)
+                devices[name] = open_device(
+                    device_map, entry["source"], verify=verify, shared=shared, root=root
+                )
             except DevregsError as error:
                 raise named(error, f"device {name}") from error
     except BaseException:

@@ -7,7 +7,7 @@ changes something.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from ._devregs import Array, BusError, Device, Field, Group, Register
@@ -56,20 +56,15 @@ def format_value(reg: Register, value: int, *, width: int | None = None) -> str:
     return _table(reg, Look(value, ""), _terminal(width))
 
 
-def format_dump(part: Device | Group | Array | Register, *, width: int | None = None) -> str:
-    """All registers of a device, group or array, one a line, each that may be read is read once.
+def format_dump(part: Device | Group | Array | Register) -> str:
+    """All registers of a device, group or array, one a line. Reads each once that may be read.
 
-    A register that answers with a fault says so on its line, and the others follow.
+    Neighbours in an array that show the same share a line. A register that answers with a fault
+    says so on its line, and the others follow.
     """
-    rows = []
-    for reg in walk(part):
-        try:
-            seen = look(reg)
-        except BusError as error:
-            seen = Look(None, f"bus error: {clean(str(error.strerror or error))}")
-        rows.append(dump_row(reg, seen))
+    rows = dump_rows((reg, look_safely(reg)) for reg in walk(part))
     head = [f"{clean(part.name)} at {clean(part.source)}"] if isinstance(part, Device) else []
-    return "\n".join([*head, *columns(rows, width=None)]) or "no registers"
+    return "\n".join([*head, *columns(rows)]) or "no registers"
 
 
 def register_html(reg: Register) -> str:
@@ -83,10 +78,7 @@ def register_html(reg: Register) -> str:
             + "</tr>"
         )
 
-    try:
-        seen = look(reg)
-    except BusError as error:
-        seen = Look(None, f"bus error: {clean(str(error.strerror or error))}")
+    seen = look_safely(reg)
     lines = [
         f"<b>{escape(clean(reg.path))}</b> {escape(_place(reg))}",
         f"<code>{escape(_value(reg, seen))}</code>",
@@ -109,6 +101,14 @@ def look(reg: Register) -> Look:
     if effect := reg.read_effect:
         return Look(None, f"not read: {clean(effect)}")
     return Look(reg.read(), "")
+
+
+def look_safely(reg: Register) -> Look:
+    """The same; a fault on the bus is a reason too, that begins with `bus error`."""
+    try:
+        return look(reg)
+    except BusError as error:
+        return Look(None, f"bus error: {clean(str(error.strerror or error))}")
 
 
 def walk(part: Device | Group | Array | Register) -> Iterator[Register]:
@@ -177,9 +177,30 @@ def parts(reg: Register, value: int | None) -> list[Part]:
     return found[::-1]
 
 
-def dump_row(reg: Register, seen: Look) -> tuple[str, str, str, str]:
-    """A line of a dump: where, what, its value, its fields."""
-    where = f"{reg.address:#x}" if reg.address is not None else f"+{reg.offset:#x}"
+def dump_rows(
+    registers: Iterable[tuple[Register, Look]], region: Callable[[Register], str] = lambda reg: ""
+) -> list[tuple[str, str, str, str]]:
+    """Lines of a dump: where, what, the value, its fields. `region` is put before offsets."""
+    rows: list[tuple[str, str, str, str]] = []
+    # Of the line before, where it is of an array: its path without index, and its first index.
+    array, first, last = "", 0, 0
+    for reg, seen in registers:
+        path, _, index = reg.path.removesuffix("]").rpartition("[")
+        row = _row(reg, seen, region)
+        if not reg.path.endswith("]"):
+            array = ""
+        elif rows and path == array and int(index) == last + 1 and row[2:] == rows[-1][2:]:
+            last += 1
+            rows[-1] = (rows[-1][0], f"{clean(path)}[{first}..{last}]", *row[2:])
+            continue
+        else:
+            array, first, last = path, int(index), int(index)
+        rows.append(row)
+    return rows
+
+
+def _row(reg: Register, seen: Look, region: Callable[[Register], str]) -> tuple[str, str, str, str]:
+    where = f"{region(reg)}+{reg.offset:#x}" if reg.address is None else f"{reg.address:#x}"
     if seen.value is None:
         return where, clean(reg.path), "-", seen.reason
     fields = []

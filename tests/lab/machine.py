@@ -40,10 +40,6 @@ class Outcome:
     trouble: str = ""
     answers: list[tuple[str, str]] = field(default_factory=list)
 
-    @property
-    def good(self) -> bool:
-        return not self.trouble and self.failed == 0 and self.passed > 0
-
 
 def device_tree(cache: Cache, emulator: Step) -> Step:
     """The virt machine's own device tree with the devices of `aarch64.dtso` laid over it."""
@@ -105,8 +101,8 @@ def boot(
 class Conversation:
     """The serial line of a guest: its own markers among whatever else is printed there.
 
-    A marker is `@@lab:TOKEN:WORD TEXT` up to the end of the line. Each run has a token of its own: then
-    nothing else looks like a marker.
+    A marker is `@@lab:TOKEN:WORD TEXT` up to the end of the line. Each run has a token of its own:
+    then nothing else looks like a marker.
     """
 
     def __init__(self, machine: str, token: str, control: Path) -> None:

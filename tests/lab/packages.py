@@ -103,7 +103,7 @@ class Packages:
     def unpack_with_dependencies(
         self, packages: Sequence[str], into: Path, *, suite: str = "", without: Sequence[str] = ()
     ) -> None:
-        """The same with all they depend on, but not what `without` names or what only that needs."""
+        """The same with all they depend on, but nothing for the sake of what `without` names."""
         archives = into.with_name(into.name + ".debs")
         (archives / "partial").mkdir(parents=True)
         status = archives / "status"

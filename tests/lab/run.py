@@ -52,15 +52,22 @@ def main() -> int:
         parser.error(f"there is no machine {', '.join(sorted(unknown))}: there are {there}")
 
     start = time.monotonic()
-    outcomes = []
     try:
         lab = Lab(options.source.resolve())
-        outcomes = [lab.test(machine) for machine in machines]
+        outcomes = [attempt(lab, machine) for machine in machines]
     except LabError as error:
-        say(f"FAILED: {error}")
+        outcomes = [Outcome(machine, trouble=str(error)) for machine in machines]
     except KeyboardInterrupt:
-        say("interrupted")
-    return report(outcomes, machines, time.monotonic() - start)
+        return 130
+    return report(outcomes, time.monotonic() - start)
+
+
+def attempt(lab: "Lab", machine: str) -> Outcome:
+    """A machine that cannot be built or booted is no reason not to try the other."""
+    try:
+        return lab.test(machine)
+    except LabError as error:
+        return Outcome(machine, trouble=str(error))
 
 
 class Lab:
@@ -129,7 +136,7 @@ def write_image(path: Path, machine: str, base: Step, built: Path, kernel_: Kern
                 shutil.copyfileobj(source, out)
 
 
-def report(outcomes: list[Outcome], machines: list[str], seconds: float) -> int:
+def report(outcomes: list[Outcome], seconds: float) -> int:
     """Which device answered what, and the sum. A machine without a result counts as a failure."""
     for outcome in outcomes:
         counts = f"{outcome.passed} passed, {outcome.failed} failed"
@@ -139,13 +146,11 @@ def report(outcomes: list[Outcome], machines: list[str], seconds: float) -> int:
             print(f"  {device:{width}}  {answer}")
         if outcome.trouble:
             say(f"FAILED: {outcome.machine}: {outcome.trouble}")
-    lost = len(machines) - len(outcomes) + sum(1 for outcome in outcomes if outcome.trouble)
     passed = sum(outcome.passed for outcome in outcomes)
-    failed = sum(outcome.failed for outcome in outcomes) + lost
-    good = failed == 0 and all(outcome.good for outcome in outcomes)
+    failed = sum(outcome.failed + bool(outcome.trouble) for outcome in outcomes)
     say(f"{seconds:.0f} s in all")
     print(f"{passed} passed, {failed} failed", flush=True)
-    return 0 if good else 1
+    return 0 if failed == 0 and passed > 0 else 1
 
 
 if __name__ == "__main__":

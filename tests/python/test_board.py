@@ -57,9 +57,7 @@ def test_a_device_that_does_not_open_closes_the_others_and_is_named(
 
     monkeypatch.setattr("devregs._board.open_device", open)
     memory.unlink()
-    with pytest.raises(
-        devregs.SourceError, match="device second-one: file:.*there is no"
-    ) as raised:
+    with pytest.raises(devregs.SourceError, match=r"device second-one: file:.* no ") as raised:
         devregs.open_board(board_file)
     assert raised.value.errno == 2
     assert [device.closed for device in opened] == [True]

@@ -23,7 +23,7 @@ width = 64
 fields = { F0 = "15:0", F1 = "31:16", F2 = "47:32", F3 = "63:48" }
 [regions.regs.registers.OTHER]
 offset = 8
-fields.A = 0
+fields = { A = 0, B = 1 }
 """
 
 
@@ -37,8 +37,9 @@ def counts(tmp_path):
 
 
 def count(register, field: str, times: int) -> None:
-    for value in range(1, times + 1):
-        setattr(register, field, value)
+    """Adds to what is there: an update that is lost once is missing in the end."""
+    for _ in range(times):
+        setattr(register, field, getattr(register, field) + 1)
 
 
 def test_between_threads(counts):
@@ -54,18 +55,30 @@ def test_between_threads(counts):
 CHILD = """
 import sys, devregs
 device = devregs.open(sys.argv[1], sys.argv[2], shared=True)
-for value in range(1, 10_001):
-    setattr(device.R, sys.argv[3], value)
+print("ready", flush=True)
+device.OTHER.wait(A=1, timeout=60)
+for _ in range(100_000):
+    setattr(device.R, sys.argv[3], getattr(device.R, sys.argv[3]) + 1 & 0xffff)
 """
 
 
 def test_between_processes(counts):
     children = [
-        subprocess.Popen([sys.executable, "-c", CHILD, *map(str, counts), f"F{n}"]) for n in range(4)
+        subprocess.Popen(
+            [sys.executable, "-c", CHILD, *map(str, counts), f"F{n}"], stdout=subprocess.PIPE, text=True
+        )
+        for n in range(4)
     ]
-    assert [child.wait(timeout=120) for child in children] == [0] * 4
     with devregs.open(*counts) as device:
-        assert device.R.read() == 0x2710_2710_2710_2710
+        for child in children:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+        device.OTHER.A = 1
+        for child in children:
+            assert child.stdout is not None
+            child.stdout.close()
+            assert child.wait(timeout=120) == 0
+        assert device.R.read() == 0x86A0_86A0_86A0_86A0  # 100000 of 65536
 
 
 def test_between_a_process_and_its_fork(counts):
@@ -75,15 +88,17 @@ device = devregs.open(sys.argv[1], sys.argv[2], shared=True)
 device.R.F0 = 0
 child = os.fork()
 field = "F1" if child else "F2"
-for value in range(1, 10_001):
-    setattr(device.R, field, value)
+setattr(device.OTHER, "AB"[child == 0], 1)
+device.OTHER.wait(A=1, B=1, timeout=60)
+for _ in range(100_000):
+    setattr(device.R, field, getattr(device.R, field) + 1 & 0xffff)
 if child == 0:
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 """
     subprocess.run([sys.executable, "-c", script, *map(str, counts)], check=True, timeout=120)
     with devregs.open(*counts) as device:
-        assert device.R.read() == 0x0000_2710_2710_0000
+        assert device.R.read() == 0x0000_86A0_86A0_0000
 
 
 def test_between_two_devices_of_one_process(counts):
@@ -103,13 +118,16 @@ def test_between_two_devices_of_one_process(counts):
 
 def test_the_kernel_releases_the_lock_of_a_process_that_dies(counts):
     """Killed at any moment, it blocks nobody."""
-    loop = CHILD.replace("range(1, 10_001)", "iter(lambda: 1, 0)")
+    loop = (
+        CHILD.replace("range(100_000)", "iter(int, 1)").replace(" + 1", " | 1").replace("A=1, timeout=60", "A=0")
+    )
     with devregs.open(*counts, shared=True) as device:
         for _ in range(5):
-            child = subprocess.Popen([sys.executable, "-c", loop, *map(str, counts), "F3"])
+            child = subprocess.Popen([sys.executable, "-c", loop, *map(str, counts), "F3"], stdout=subprocess.DEVNULL)
             deadline = time.monotonic() + 30
             while device.R.F3 == 0 and time.monotonic() < deadline:
                 time.sleep(0.001)
+            assert device.R.F3, "the child has not begun"
             child.send_signal(signal.SIGKILL)
             child.wait()
             device.R.modify(F0=1, F3=0)

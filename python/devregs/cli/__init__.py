@@ -23,7 +23,14 @@ COMMANDS = {
 }
 
 # Options that may stand before the command, and whether a value follows.
-EARLY = {"--map": True, "--board": True, "--root": True, "--no-verify": False, "--json": False}
+EARLY = {
+    "--map": True,
+    "--board": True,
+    "--root": True,
+    "--no-verify": False,
+    "--shared": False,
+    "--json": False,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

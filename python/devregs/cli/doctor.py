@@ -44,8 +44,8 @@ def run(options: argparse.Namespace) -> int:
     asked = _asked(options)
     root = Path(options.root)
     kind, _, name = asked.source.partition(":")
-    found = list(findings.user()) if kind in ("mem", "uio", "pci") else []
-    if kind == "mem":
+    found = list(findings.user()) if kind in ("mem", "ram", "uio", "pci") else []
+    if kind in ("mem", "ram"):
         found += findings.mem(root, name, _size(asked.map), _devregs.scan(root))
     elif kind == "uio":
         found += findings.uio(root, name, _devregs.scan(root))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any, NamedTuple
 
-from .._devregs import BusError, Device, Register
+from .._devregs import Device, Register
 from .._text import clean
-from ..display import Look, dump_row, format_value, look, name_of, readable, walk
+from ..display import Look, dump_rows, format_value, look_safely, name_of, readable, walk
 from . import model, paths
-from .options import BUS, OK, Failure, Parser, add_source, message_of
+from .options import BUS, OK, Failure, Parser, add_source
 from .output import paint, print_json, print_table, width
 from .target import Bench
 
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
                 dumps.append(Dump(name if options.board else "", device, [], []))
             dumps[-1].parts.append(_part(device, path))
         for dump in dumps:
-            dump.seen.extend((reg, _look(reg)) for part in dump.parts for reg in walk(part))
+            dump.seen.extend((reg, look_safely(reg)) for part in dump.parts for reg in walk(part))
         if options.json:
             print_json([_data(dump) for dump in dumps])
         else:
@@ -70,13 +70,6 @@ def _part(device: Device, path: str) -> paths.Part:
     return found.register if isinstance(found, paths.Named) else found
 
 
-def _look(reg: Register) -> Look:
-    try:
-        return look(reg)
-    except BusError as error:
-        return Look(None, f"bus error: {message_of(error)}")
-
-
 def _print(dump: Dump) -> None:
     device = dump.device
     name = f"{clean(dump.name)}: " if dump.name else ""
@@ -88,14 +81,10 @@ def _print(dump: Dump) -> None:
             print(format_value(reg, seen.value, width=width()))
             return
     regions = _regions(device)
-    rows = []
-    for reg, seen in dump.seen:
-        where, *rest = dump_row(reg, seen)
-        # Offsets begin anew in each region.
-        if reg.address is None and len(set(regions.values())) > 1:
-            where = clean(_region(regions, reg)) + where
-        rows.append((where, *rest, ""))
-    print_table(rows, dim=(0,))
+    # Offsets begin anew in each region.
+    several = len(set(regions.values())) > 1
+    rows = dump_rows(dump.seen, lambda reg: clean(_region(regions, reg)) if several else "")
+    print_table(((*row, "") for row in rows), dim=(0,))
     if not rows:
         print("no registers")
 

@@ -152,7 +152,8 @@ def _node(
     except OSError as error:
         return Finding("no", f"{path}: {error.strerror}", refused)
     who = f"{stat.filemode(status.st_mode)} {_user(status.st_uid)}:{_group(status.st_gid)}"
-    read, write = (os.access(path, mode, effective_ids=True) for mode in (os.R_OK, os.W_OK))
+    effective = os.access in os.supports_effective_ids
+    read, write = (os.access(path, mode, effective_ids=effective) for mode in (os.R_OK, os.W_OK))
     if read and write:
         return Finding("ok", f"{path} may be read and written ({who})")
     if read:
@@ -200,7 +201,7 @@ def _owner(root: Path, first: int, last: int) -> Iterator[Finding]:
     _, start, end, name = max(touching, key=lambda span: span[0])
     if name == "System RAM":
         what = f"{start:#x} to {end:#x} is System RAM, no device"
-        yield Finding("no", what, "is the address right?")
+        yield Finding("?", what, "is the address right? ram: opens RAM, mem: does not")
     else:
         what = f"{start:#x} to {end:#x} belongs to {name}, says /proc/iomem"
         yield Finding("?", what, "if it cannot be mapped: unbind that driver, and use uio:")

@@ -26,6 +26,7 @@ sources:
   uio:NAME, uio:NUMBER            a UIO device
   pci:0000:01:00.0, pci:10ee:7021 a PCI function, by address or by vendor and device
   mem:ADDRESS                     physical memory, through /dev/mem
+  ram:ADDRESS                     the same for RAM, which mem: refuses
   file:PATH                       a file
   mock:                           no device: memory that starts with the map's reset values
 
@@ -33,6 +34,7 @@ options of all commands that open a source:
   --map MAP      a map of the library, or a file; without it, the one that fits the source
   --board FILE   a board map: devices by name take the place of sources
   --no-verify    open even where the device is not what the map expects
+  --shared       while writing, keep out other processes that opened the device so
   --root DIR     where /dev, /sys and /proc are
   --json         print data as JSON
 

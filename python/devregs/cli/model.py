@@ -123,14 +123,14 @@ def register_notes(node: Node, region: Node | None) -> list[str]:
 
 
 def reset(node: Node) -> str:
-    """The reset value, with `x` for each digit of which nothing is known."""
+    """The reset value, with `X` for each digit of which nothing is known."""
     if not node["reset"]:
         return ""
     value, mask = node["reset"]["value"], node["reset"]["mask"]
     if mask == (1 << node["width"]) - 1:
         return f"{value:#x}"
     digits = range(node["width"] // 4 - 1, -1, -1)
-    return "0x" + "".join(f"{value >> 4 * d & 15:x}" if mask >> 4 * d & 15 else "x" for d in digits)
+    return "0x" + "".join(f"{value >> 4 * d & 15:x}" if mask >> 4 * d & 15 else "X" for d in digits)
 
 
 def field_bits(field: Node) -> str:

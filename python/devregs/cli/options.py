@@ -64,6 +64,11 @@ def add_source(parser: Parser) -> None:
         action="store_false",
         help="open even where the device is not what the map expects",
     )
+    parser.add_argument(
+        "--shared",
+        action="store_true",
+        help="while writing, keep out other processes that opened the device so",
+    )
     add_root(parser)
     add_output(parser)
 

@@ -72,7 +72,13 @@ class Bench:
     def _opened(self, name: str, device_map: Map, source: str) -> Device:
         options = self._options
         try:
-            return _devregs.open(device_map, source, verify=options.verify, root=options.root)
+            return _devregs.open(
+                device_map,
+                source,
+                verify=options.verify,
+                shared=options.shared,
+                root=options.root,
+            )
         except DevregsError as error:
             if self._board is not None:
                 error = named(error, f"device {clean(name)}")
@@ -107,7 +113,7 @@ def find_map(options: argparse.Namespace, source: str) -> Map:
     if options.map is not None:
         return load_map(options.map)
     shown, kind = clean(source), source.partition(":")[0]
-    if kind in ("mem", "file", "mock"):
+    if kind in ("mem", "ram", "file", "mock"):
         raise Failure(f"{shown} does not tell what it is: give its map, by name or file: --map MAP")
     if kind not in ("uio", "pci"):
         forms = (

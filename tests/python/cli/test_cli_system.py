@@ -254,3 +254,15 @@ def test_text_that_the_output_cannot_show(tmp_path):
     process = devregs_process("show", str(path), stdout=subprocess.PIPE, env=env)
     assert r"gr\xf6\xdfer \u2265" in process.communicate()[0]
     assert process.returncode == 0
+
+
+def test_importing_the_library_is_cheap():
+    """Who only reads a register does not pay for argparse, asyncio and their like."""
+    script = (
+        "import sys\nbefore = set(sys.modules)\nimport devregs\nprint(*set(sys.modules) - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True
+    )
+    heavy = {"argparse", "asyncio", "enum", "json", "pathlib", "re", "typing", "difflib", "inspect"}
+    assert not heavy & set(done.stdout.split())

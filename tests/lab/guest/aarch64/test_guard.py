@@ -37,7 +37,7 @@ def test_register_read(multi: devregs.Device, answered: Answered) -> None:
         signal.SIGBUS,
     )
     assert multi.MAGIC.read() == 0x7472_6976
-    answered("labmulti", f"hole: {fault}")
+    answered("labmulti", f"hole at {fault.address:#x}: BusError, signal {fault.signal}")
 
 
 def test_register_write(multi: devregs.Device) -> None:
