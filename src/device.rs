@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub use region::Region;
 pub use register::{Register, RegisterClass};
 
-use crate::access::{Lock, SharedLock, prepare, single};
+use crate::access::{Lock, SharedLock, prepare};
 use crate::error::{Error, Result, SourceError};
 use crate::map::{Map, Node};
 use crate::source::{Attached, Interrupt, Source, map_region};
@@ -49,7 +49,6 @@ impl Device {
         prepare().map_err(|error| {
             SourceError::new(source, "cannot install the fault guard").errno(&error)
         })?;
-        check_widths(&map)?;
         let attached = Attached::new(source, &map, &options.root)?;
         let mut regions = Vec::with_capacity(map.regions.len());
         for (index, region) in map.regions.iter().enumerate() {
@@ -174,23 +173,5 @@ impl Device {
             }
         }
         Ok(())
-    }
-}
-
-/// A 64-bit register that is not split is one access, which a 32-bit machine does not have.
-fn check_widths(map: &Map) -> Result<()> {
-    fn wide(nodes: &[Node]) -> Option<&str> {
-        nodes.iter().find_map(|node| match node {
-            Node::Register(register) if register.split.is_none() && !single(register.width) => Some(&*register.name),
-            Node::Register(_) => None,
-            Node::Group(group) => wide(&group.nodes),
-        })
-    }
-    match map.regions.iter().find_map(|region| wide(&region.nodes)) {
-        None => Ok(()),
-        Some(name) => Err(Error::Value {
-            at: format!("{}.{name}", map.name),
-            problem: "this machine has no single access of 64 bits; where the device takes two, the map says so: split = \"low-first\"".into(),
-        }),
     }
 }

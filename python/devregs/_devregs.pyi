@@ -243,7 +243,7 @@ class Device(Group):
     def regions(self) -> Regions: ...
     @property
     def irq(self) -> Interrupt:
-        """Raises SourceError where the source has no interrupt."""
+        """Its interrupt. Using it raises SourceError where the source has none."""
     @property
     def closed(self) -> bool: ...
     def close(self) -> None:

@@ -39,6 +39,7 @@ impl Refusal {
     pub const CLOSED: &str = "the device is closed; open it again with devregs.open()";
     pub const READ_ONLY: &str = "is read-only: the map says so, and it is mapped without write access";
     pub const READ_ONLY_FIELD: &str = "is read-only: the map says so";
+    pub const NOT_SINGLE: &str = "this machine has no single access of 64 bits; where the device takes two of 32, the map says so: split = \"low-first\"";
     pub const WRITE_ONLY: &str = "is write-only: reading it has no meaning";
 }
 
@@ -311,7 +312,7 @@ impl Region {
         let bytes = width.bytes();
         let wrong = |problem: String| Err(Error::Value { at: format!("{}+{offset:#x}", self.at()), problem });
         if !single(width) {
-            return wrong("this machine has no single access of 64 bits; read two words of 32".into());
+            return wrong(Refusal::NOT_SINGLE.into());
         }
         if offset % bytes as u64 != 0 {
             return wrong(format!("the offset is not a multiple of {bytes}, which a {}-bit access needs", width.bits()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::region::{Refusal, Region};
-use crate::access::{Fault, Word};
+use crate::access::{Fault, Word, single};
 use crate::error::{Error, Result};
 use crate::map::{self, Field};
 
@@ -86,7 +86,8 @@ impl Register {
     ) -> Register {
         let word = region.word_of(class.info(), offset);
         let access = class.info().access;
-        let (readable, writable) = (access.readable(), access.writable());
+        let possible = word.split.is_some() || single(word.width);
+        let (readable, writable) = (access.readable() && possible, access.writable() && possible);
         Register { region, class, offset, path, word, readable, writable }
     }
 
@@ -107,13 +108,13 @@ impl Register {
         self.word
     }
 
-    /// Whether the map lets it be read.
+    /// Whether it can be read: the map allows it, and the machine has such an access.
     #[inline(always)]
     pub fn readable(&self) -> bool {
         self.readable
     }
 
-    /// Whether the map lets it be written.
+    /// Whether it can be written.
     #[inline(always)]
     pub fn writable(&self) -> bool {
         self.writable
@@ -325,7 +326,7 @@ impl Register {
         self.check_open()?;
         match self.readable {
             true => Ok(()),
-            false => Err(Error::Refused { at: self.at(), reason: Refusal::WRITE_ONLY.into() }),
+            false => Err(self.refused(self.info().access.readable(), Refusal::WRITE_ONLY)),
         }
     }
 
@@ -333,8 +334,14 @@ impl Register {
         self.check_open()?;
         match self.writable {
             true => Ok(()),
-            false => Err(Error::Refused { at: self.at(), reason: Refusal::READ_ONLY.into() }),
+            false => Err(self.refused(self.info().access.writable(), Refusal::READ_ONLY)),
         }
+    }
+
+    /// What the map forbids, or, if it allows it, what the machine cannot do.
+    fn refused(&self, allowed: bool, reason: &str) -> Error {
+        let reason = if allowed { Refusal::NOT_SINGLE } else { reason };
+        Error::Refused { at: self.at(), reason: reason.into() }
     }
 
     fn check_open(&self) -> Result<()> {

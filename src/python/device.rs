@@ -12,7 +12,6 @@ use super::interrupt::PyInterrupt;
 use super::map::PyMap;
 use super::region::{PyRegion, PyRegions};
 use crate::device::Device;
-use crate::error::{Error, SourceError};
 
 /// What a device's class is made an object from. Not to be had from Python.
 #[pyclass(frozen)]
@@ -28,7 +27,7 @@ pub(crate) struct PyDevice {
     device: Arc<Device>,
     map: Py<PyMap>,
     regions: Py<PyRegions>,
-    interrupt: Option<Py<PyInterrupt>>,
+    interrupt: Py<PyInterrupt>,
 }
 
 #[pymethods]
@@ -42,7 +41,8 @@ impl PyDevice {
         let device = seed.device.clone();
         let regions = device.regions().iter().map(|region| Py::new(py, PyRegion(region.clone())));
         let regions = Py::new(py, PyRegions(regions.collect::<PyResult<_>>()?))?;
-        let interrupt = device.interrupt().map(|irq| Py::new(py, PyInterrupt(irq.clone()))).transpose()?;
+        let source = device.source().to_string();
+        let interrupt = Py::new(py, PyInterrupt::new(device.interrupt().cloned(), source))?;
         let group = PyGroup::from_seed(py, seed.group.bind(py).as_any())?;
         let this = PyDevice { device, map: seed.map.clone_ref(py), regions, interrupt };
         Ok(PyClassInitializer::from(group).add_subclass(this))
@@ -69,17 +69,8 @@ impl PyDevice {
     }
 
     #[getter]
-    fn irq(&self, py: Python<'_>) -> PyResult<Py<PyInterrupt>> {
-        match &self.interrupt {
-            Some(interrupt) => Ok(interrupt.clone_ref(py)),
-            None => Err(Failed(Error::Source(SourceError {
-                name: self.device.source().to_string(),
-                problem: "this source has no interrupts".into(),
-                remedy: Some("UIO devices have: open the device by uio:, or poll with register.wait()".into()),
-                errno: None,
-            }))
-            .into()),
-        }
+    fn irq(&self, py: Python<'_>) -> Py<PyInterrupt> {
+        self.interrupt.clone_ref(py)
     }
 
     #[getter]

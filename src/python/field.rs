@@ -221,6 +221,12 @@ impl PyField {
         self.write(&self.register(instance)?.register, value)
     }
 
+    /// Python's own completer evaluates every attribute but properties, and evaluating this one is an access.
+    #[getter(__class__)]
+    fn class<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        py.import("builtins")?.getattr("property")
+    }
+
     fn __repr__(&self) -> String {
         let field = self.info();
         let bits = match field.width {

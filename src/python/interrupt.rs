@@ -7,41 +7,68 @@ use pyo3::prelude::*;
 
 use super::errors::Failed;
 use super::values;
-use crate::error::Error;
+use crate::error::{Error, SourceError};
 use crate::source::Interrupt;
 
-/// The interrupt of a UIO device.
+/// The interrupt of a UIO device. Every device has one, for looking at an attribute must not fail; where the source
+/// has none, using it says so.
 #[pyclass(name = "Interrupt", module = "devregs", frozen)]
-pub(crate) struct PyInterrupt(pub Arc<Interrupt>);
+pub(crate) struct PyInterrupt {
+    interrupt: Option<Arc<Interrupt>>,
+    source: String,
+}
+
+impl PyInterrupt {
+    pub fn new(interrupt: Option<Arc<Interrupt>>, source: String) -> PyInterrupt {
+        PyInterrupt { interrupt, source }
+    }
+
+    fn get(&self) -> Result<&Interrupt, Failed> {
+        self.interrupt.as_deref().ok_or_else(|| {
+            Failed(Error::Source(
+                SourceError::new(&self.source, "this source has no interrupts")
+                    .remedy("UIO devices have: open the device by uio:, or poll with register.wait()"),
+            ))
+        })
+    }
+}
 
 #[pymethods]
 impl PyInterrupt {
     #[getter]
     fn count(&self) -> u32 {
-        self.0.count()
+        self.interrupt.as_ref().map_or(0, |interrupt| interrupt.count())
     }
 
     #[getter]
     fn missed(&self) -> u64 {
-        self.0.missed()
+        self.interrupt.as_ref().map_or(0, |interrupt| interrupt.missed())
     }
 
     #[pyo3(signature = (timeout = None, *, rearm = true))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>, rearm: bool) -> PyResult<u32> {
+        let interrupt = self.get()?;
         let timeout = values::seconds(timeout, "irq.wait: timeout")?;
-        interruptible(py, |go_on| self.0.wait(timeout, rearm, go_on))
+        interruptible(py, |go_on| interrupt.wait(timeout, rearm, go_on))
     }
 
     fn enable(&self) -> PyResult<()> {
-        Ok(self.0.enable(true).map_err(Failed)?)
+        Ok(self.get()?.enable(true).map_err(Failed)?)
     }
 
     fn disable(&self) -> PyResult<()> {
-        Ok(self.0.enable(false).map_err(Failed)?)
+        Ok(self.get()?.enable(false).map_err(Failed)?)
     }
 
-    fn fileno(&self) -> RawFd {
-        self.0.as_raw_fd()
+    fn fileno(&self) -> PyResult<RawFd> {
+        Ok(self.get()?.as_raw_fd())
+    }
+
+    fn __repr__(&self) -> String {
+        match &self.interrupt {
+            Some(interrupt) => format!("<interrupt of {}, count {}>", self.source, interrupt.count()),
+            None => format!("<no interrupt at {}>", self.source),
+        }
     }
 
     fn __aiter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {

@@ -35,7 +35,7 @@ class Outcome:
     machine: str
     seconds: float = 0.0
     passed: int = 0
-    failed: int = 0
+    failed: list[str] = field(default_factory=list)
     # Why the run as a whole is worth nothing, if it is.
     trouble: str = ""
     answers: list[tuple[str, str]] = field(default_factory=list)
@@ -172,9 +172,9 @@ class Conversation:
             outcome.trouble = f"QEMU ended ({status}) before the tests did"
         elif not self.result:
             outcome.trouble = f"pytest ended ({self.exit_code}) without a result"
-        elif outcome.passed + outcome.failed == 0:
+        elif not outcome.passed and not outcome.failed:
             outcome.trouble = "no test ran"
-        elif self.exit_code != 0 and outcome.failed == 0:
+        elif self.exit_code != 0 and not outcome.failed:
             outcome.trouble = f"pytest ended with exit code {self.exit_code}"
         return outcome
 

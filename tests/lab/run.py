@@ -139,15 +139,17 @@ def write_image(path: Path, machine: str, base: Step, built: Path, kernel_: Kern
 def report(outcomes: list[Outcome], seconds: float) -> int:
     """Which device answered what, and the sum. A machine without a result counts as a failure."""
     for outcome in outcomes:
-        counts = f"{outcome.passed} passed, {outcome.failed} failed"
+        counts = f"{outcome.passed} passed, {len(outcome.failed)} failed"
         print(f"\n{outcome.machine}: {counts}, {outcome.seconds:.0f} s")
         width = max((len(device) for device, _ in outcome.answers), default=0)
         for device, answer in outcome.answers:
             print(f"  {device:{width}}  {answer}")
+        for name in outcome.failed:
+            print(f"  FAILED or skipped: {name}")
         if outcome.trouble:
             say(f"FAILED: {outcome.machine}: {outcome.trouble}")
     passed = sum(outcome.passed for outcome in outcomes)
-    failed = sum(outcome.failed + bool(outcome.trouble) for outcome in outcomes)
+    failed = sum(len(outcome.failed) + bool(outcome.trouble) for outcome in outcomes)
     say(f"{seconds:.0f} s in all")
     print(f"{passed} passed, {failed} failed", flush=True)
     return 0 if failed == 0 and passed > 0 else 1

@@ -100,8 +100,9 @@ def _try(asked: Asked, options: argparse.Namespace) -> Finding:
 
 
 def _refused(error: Exception) -> Finding:
-    # An error says what happened, then after a semicolon what to do.
-    problem, _, remedy = message_of(error).replace("verify=False", "--no-verify").partition("; ")
+    # An error says what happened, and behind the last semicolon what to do.
+    text = message_of(error).replace("verify=False", "--no-verify")
+    problem, _, remedy = text.rpartition("; ") if "; " in text else (text, "", "")
     return Finding("no", f"does not open: {problem}", remedy)
 
 
