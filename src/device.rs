@@ -44,7 +44,7 @@ impl Device {
     /// Lays a map over a source. Reads nothing but the registers that have an `expect` value, and writes nothing.
     ///
     /// # Errors
-    /// [`Error::Source`] with the cause a user can act on; [`Error::Value`] where the device is another than the map's.
+    /// [`Error::Source`] with the cause a user can act on; one of them: the device is another than the map's.
     pub fn open(map: Arc<Map>, source: &Source, options: &Options) -> Result<Device> {
         prepare().map_err(|error| {
             SourceError::new(source, "cannot install the fault guard").errno(&error)
@@ -130,13 +130,14 @@ impl Device {
         if wrong.is_empty() {
             return Ok(());
         }
-        Err(Error::Value {
-            at: format!("{} at {}", self.map.name, self.source),
-            problem: format!(
-                "this is another device than the map describes, or it is not powered: {}; check map and source, or open with verify=False",
-                wrong.join("; ")
-            ),
-        })
+        let problem = format!(
+            "this is not a {}, or it is not powered: {}",
+            self.map.name,
+            wrong.join("; ")
+        );
+        Err(SourceError::new(&self.source, problem)
+            .remedy("check map and source, or open with verify=False")
+            .into())
     }
 
     fn verify_nodes(

@@ -105,7 +105,8 @@ impl SourceError {
 
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.problem)?;
+        // `mock:` ends in a colon already.
+        write!(f, "{}: {}", self.name.trim_end_matches(':'), self.problem)?;
         match &self.remedy {
             Some(remedy) => write!(f, "; {remedy}"),
             None => Ok(()),

@@ -63,6 +63,8 @@ class Field:
     @property
     def on_write(self) -> str | None: ...
     @property
+    def self_clear(self) -> bool: ...
+    @property
     def doc(self) -> str | None: ...
     @property
     def values(self) -> type[IntEnum] | None:
@@ -84,6 +86,8 @@ class Register:
     @property
     def address(self) -> int | None:
         """The physical address, where the source knows it."""
+    @property
+    def region(self) -> Region: ...
     @property
     def width(self) -> int:
         """In bits: 8, 16, 32 or 64."""

@@ -111,10 +111,11 @@ pub(super) fn wrap<'py>(map: Bound<'py, PyMap>, device: Device) -> PyResult<Boun
         parts.push((shape.name.clone(), place(py, shape, region, 0, "")?.unbind()));
     }
     let filled: Vec<_> = parts.iter().map(|(_, object)| object.clone_ref(py)).collect();
+    let group = GroupSeed { label: device.map().name.clone(), path: String::new(), parts };
     let seed = DeviceSeed {
         device: Arc::new(device),
         map: map.unbind(),
-        group: Py::new(py, GroupSeed { path: String::new(), parts })?,
+        group: Py::new(py, group)?,
     };
     let device = classes.ty.bind(py).call1((seed,))?;
     for ((_, shape), object) in classes.parts.iter().zip(filled) {

@@ -193,6 +193,11 @@ impl PyField {
     }
 
     #[getter]
+    fn self_clear(&self) -> bool {
+        self.info().self_clear
+    }
+
+    #[getter]
     fn doc(&self) -> Option<&str> {
         self.info().doc.as_deref()
     }

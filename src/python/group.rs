@@ -18,6 +18,8 @@ use crate::map::{Path, PathError, Segment};
 /// What a group's class is made an object from. Not to be had from Python.
 #[pyclass(frozen)]
 pub(crate) struct GroupSeed {
+    /// For messages: the path, or the device's name.
+    pub label: String,
     pub path: String,
     pub parts: Vec<(String, Py<PyAny>)>,
 }
@@ -25,6 +27,7 @@ pub(crate) struct GroupSeed {
 /// A cluster of registers: its registers and groups are attributes.
 #[pyclass(name = "Group", module = "devregs", frozen, subclass, weakref)]
 pub(crate) struct PyGroup {
+    label: String,
     path: String,
     parts: Vec<(String, Py<PyAny>)>,
 }
@@ -36,7 +39,8 @@ impl PyGroup {
         })?;
         let seed = seed.get();
         let parts = seed.parts.iter().map(|(name, part)| (name.clone(), part.clone_ref(py)));
-        Ok(PyGroup { path: seed.path.clone(), parts: parts.collect() })
+        let (label, path) = (seed.label.clone(), seed.path.clone());
+        Ok(PyGroup { label, path, parts: parts.collect() })
     }
 
     pub fn part<'py>(&self, py: Python<'py>, name: &str) -> Option<Bound<'py, PyAny>> {
@@ -68,7 +72,7 @@ impl PyGroup {
             let group = group.get();
             let Some(part) = group.part(py, name) else {
                 let names = group.parts.iter().map(|(name, _)| name.as_str());
-                return Err(Failed(PathError::unknown(&group.path, name, names).into()).into());
+                return Err(Failed(PathError::unknown(&group.label, name, names).into()).into());
             };
             here = match index {
                 None => part,
@@ -141,7 +145,7 @@ impl PyGroup {
         let known = self.parts.iter().any(|(known, _)| known == name);
         Err(PyAttributeError::new_err(match known {
             true => format!("a register is not assigned to but written: {name}.write(value), or {name}.FIELD = value"),
-            false => format!("{} has no part {name:?} to set", self.shown()),
+            false => format!("{} has no part {name:?} to set", self.label),
         }))
     }
 
@@ -155,17 +159,11 @@ impl PyGroup {
     }
 
     fn __repr__(&self) -> String {
-        format!("<{} with {}>", self.shown(), self.parts.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", "))
+        format!("<{} with {}>", self.label, self.parts.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", "))
     }
 
     fn _ipython_key_completions_(&self) -> Vec<String> {
         self.parts.iter().map(|(name, _)| name.clone()).collect()
-    }
-}
-
-impl PyGroup {
-    fn shown(&self) -> &str {
-        if self.path.is_empty() { "the device" } else { &self.path }
     }
 }
 
@@ -306,7 +304,8 @@ fn element<'py>(
                 .zip(&parts)
                 .map(|(part, (_, object))| (part.attribute.as_ref(), object.clone_ref(py)))
                 .collect();
-            let group = shape.ty.bind(py).call1((GroupSeed { path, parts },))?;
+            let label = format!("{}.{path}", region.device());
+            let group = shape.ty.bind(py).call1((GroupSeed { label, path, parts },))?;
             for (attribute, object) in filled {
                 if let Some(attribute) = attribute {
                     set_slot(&group, attribute.bind(py), object.bind(py))?;

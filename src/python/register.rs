@@ -77,6 +77,11 @@ impl PyRegister {
     }
 
     #[getter]
+    fn region(&self) -> super::region::PyRegion {
+        super::region::PyRegion(self.register.region().clone())
+    }
+
+    #[getter]
     fn width(&self) -> u32 {
         self.register.info().width.bits()
     }
@@ -137,6 +142,7 @@ impl PyRegister {
         interruptible(py, |go_on| self.register.wait(mask, bits, timeout, interval, go_on))
     }
 
+    #[pyo3(signature = (value, /))]
     fn decode<'py>(&self, py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
         let value = values::number(value, self.width(), &|| self.register.at())?;
         let decoded = PyDict::new(py);

@@ -293,7 +293,7 @@ def test_sources_of_another_type(block, source):
 
 def test_what_is_expected_is_checked_at_open(tmp_path, kit_map, memory):
     memory.write_bytes(bytes(0xA010))
-    with pytest.raises(devregs.MapError, match=r"kit at file:.*another device.*ID is 0x0, not 0x61 in the bits 0xff"):
+    with pytest.raises(devregs.SourceError, match=r"file:.*this is not a kit.*ID is 0x0, not 0x61 in the bits 0xff"):
         devregs.open(kit_map, f"file:{memory}")
     with devregs.open(kit_map, f"file:{memory}", verify=False) as device:
         assert device.ID.read() == 0
@@ -306,7 +306,7 @@ def test_nothing_stays_open_after_a_failure(tmp_path, kit_map, memory):
             return set(os.listdir("/proc/self/fd")), [line for line in maps if str(memory) in line]
     before = state()
     for _ in range(3):
-        with pytest.raises(devregs.MapError):
+        with pytest.raises(devregs.SourceError):
             devregs.open(kit_map, f"file:{memory}")
     assert state() == before
 

@@ -51,10 +51,11 @@ def test_periphid_region_is_read_only(rtc: devregs.Device) -> None:
 
 
 def test_clock_runs(rtc: devregs.Device, answered: Answered) -> None:
-    before = rtc.DR.read()
+    start, before = time.monotonic(), rtc.DR.read()
     time.sleep(2.1)
-    assert 2 <= rtc.DR.read() - before <= 3
-    answered(f"pl031 {rtc.source}", f"{rtc.DR.read() - before} s later after 2.1 s")
+    passed, counted = time.monotonic() - start, rtc.DR.read() - before
+    assert abs(counted - passed) < 1.5
+    answered(f"pl031 {rtc.source}", f"counted {counted} s in {passed:.1f} s")
 
 
 def test_load_register_sets_the_clock(rtc: devregs.Device) -> None:
@@ -77,7 +78,7 @@ def test_alarm(rtc: devregs.Device, answered: Answered) -> None:
     start = time.monotonic()
     set_alarm(rtc)
     assert rtc.irq.wait(timeout=5) == 1
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4
     assert rtc.RIS.read() == rtc.MIS.read() == 1
     rtc.ICR.write(1)
     assert rtc.RIS.read() == 0

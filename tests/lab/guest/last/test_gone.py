@@ -26,7 +26,6 @@ def driver() -> Iterator[Path]:
 
 def test_unbound_while_open(driver: Path, maps: Path, answered: Answered) -> None:
     with devregs.open(maps / "page-ro.toml", SOURCE) as device:
-        word = device.WORD.read()
         unbind = threading.Timer(0.3, lambda: (driver / "unbind").write_text(DEVICE.name))
         unbind.start()
         start = time.monotonic()
@@ -34,7 +33,8 @@ def test_unbound_while_open(driver: Path, maps: Path, answered: Answered) -> Non
             device.irq.wait(timeout=30)
         assert time.monotonic() - start < 10
         unbind.join()
-        assert isinstance(word, int)
+        # The mapping stays for as long as it is open.
+        device.WORD.read()
     with pytest.raises(devregs.SourceError):
         devregs.open(maps / "page-ro.toml", SOURCE)
     (driver / "bind").write_text(DEVICE.name)
