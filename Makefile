@@ -41,7 +41,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest devregs --allowlist tests/stubtest-allow.txt
+	$(BIN)/python -m mypy.stubtest devregs --mypy-config-file pyproject.toml --allowlist tests/stubtest-allow.txt
 
 lab:
 	$(PYTHON) tests/lab/run.py

@@ -16,7 +16,8 @@ fn main() {
     let mut code = String::from("static LIBRARY: &[(&str, &str)] = &[\n");
     for file in &files {
         let name = file.strip_prefix(&maps).expect("found below it").display().to_string();
-        writeln!(code, "    ({name:?}, include_str!({:?})),", file.display().to_string()).expect("to a string");
+        writeln!(code, "    ({name:?}, include_str!({:?})),", file.display().to_string())
+            .expect("to a string");
     }
     code.push_str("];\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));

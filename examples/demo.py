@@ -31,7 +31,9 @@ def main() -> None:
     print(f"  format {view.format!r}, {view.nbytes:#x} bytes, read-only: {view.readonly}")
     print(f"  view[0x400 // 4] = {view[0x400 // 4]:#x}")
     identity = gpio.regions.id.view()
-    print(f"  format {identity.format!r}, {identity.nbytes:#x} bytes, read-only: {identity.readonly}")
+    print(
+        f"  format {identity.format!r}, {identity.nbytes:#x} bytes, read-only: {identity.readonly}"
+    )
     attempt(lambda: identity.__setitem__(0, 1))
 
     step("What the map forbids, or what does not fit, is an error that says what to do")

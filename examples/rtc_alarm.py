@@ -20,14 +20,12 @@ def wait_for_alarm(rtc: devregs.Device, seconds: int) -> str:
     rtc.ICR.ALARM = 1
     rtc.MR.write((rtc.DR.read() + seconds) % 2**32)
     rtc.IMSC.ALARM = 1
-    try:
-        irq = rtc.irq
-    except devregs.SourceError:
+    if rtc.irq:
+        rtc.irq.wait(timeout=seconds + 1)
+        how = "the interrupt"
+    else:
         rtc.RIS.wait(ALARM=1, timeout=seconds + 1, interval=0.01)
         how = "RIS"
-    else:
-        irq.wait(timeout=seconds + 1)
-        how = "the interrupt"
     rtc.IMSC.ALARM = 0
     rtc.ICR.ALARM = 1
     return how

@@ -46,9 +46,8 @@ impl Device {
     /// # Errors
     /// [`Error::Source`] with the cause a user can act on; one of them: the device is another than the map's.
     pub fn open(map: Arc<Map>, source: &Source, options: &Options) -> Result<Device> {
-        prepare().map_err(|error| {
-            SourceError::new(source, "cannot install the fault guard").errno(&error)
-        })?;
+        prepare()
+            .map_err(|error| SourceError::new(source, "cannot install the fault guard").errno(&error))?;
         let attached = Attached::new(source, &map, &options.root)?;
         let mut regions = Vec::with_capacity(map.regions.len());
         for (index, region) in map.regions.iter().enumerate() {
@@ -130,11 +129,7 @@ impl Device {
         if wrong.is_empty() {
             return Ok(());
         }
-        let problem = format!(
-            "this is not a {}, or it is not powered: {}",
-            self.map.name,
-            wrong.join("; ")
-        );
+        let problem = format!("this is not a {}, or it is not powered: {}", self.map.name, wrong.join("; "));
         Err(SourceError::new(&self.source, problem)
             .remedy("check map and source, or open with verify=False")
             .into())

@@ -44,13 +44,11 @@ impl Mapping {
         size: u64,
         protection: Protection,
     ) -> io::Result<Mapping> {
-        let too_large = || {
-            io::Error::new(io::ErrorKind::InvalidInput, "the window does not fit the address space")
-        };
+        let too_large =
+            || io::Error::new(io::ErrorKind::InvalidInput, "the window does not fit the address space");
         let skip = usize::try_from(skip).map_err(|_| too_large())?;
         let size = usize::try_from(size).map_err(|_| too_large())?;
-        let length =
-            skip.checked_add(size).filter(|&n| n <= isize::MAX as usize).ok_or_else(too_large)?;
+        let length = skip.checked_add(size).filter(|&n| n <= isize::MAX as usize).ok_or_else(too_large)?;
         // mmap's offset is signed; on a 32-bit machine memmap2 uses mmap64, so all of it is reachable.
         if offset.checked_add(length as u64).is_none_or(|end| end > i64::MAX as u64) {
             return Err(too_large());

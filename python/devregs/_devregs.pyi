@@ -1,10 +1,12 @@
 """The Rust core. Users import these names from `devregs`."""
 
-from collections.abc import AsyncIterator, Buffer, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from enum import IntEnum
 from os import PathLike
 from types import TracebackType
 from typing import Any, Final, Literal, Self, SupportsIndex, final, overload
+
+from typing_extensions import Buffer
 
 __version__: Final[str]
 PyBUF_READ: Final[int]
@@ -69,8 +71,8 @@ class Field:
     @property
     def values(self) -> type[IntEnum] | None:
         """The names of its numbers, where the map gives names."""
-    def __get__(self, instance: Register | None, owner: type[Register] | None = None) -> Any: ...
-    def __set__(self, instance: Register, value: int | str) -> None: ...
+    def __get__(self, instance: Register | None, owner: type[Register] | None = None, /) -> Any: ...
+    def __set__(self, instance: Register, value: int | str, /) -> None: ...
 
 class Register:
     """A named register. Each has its own subclass with its fields as attributes."""
@@ -111,11 +113,11 @@ class Register:
         """Read the register: one load."""
     def write(self, value: SupportsIndex, /) -> None:
         """Write the register: one store, no load."""
-    def modify(self, fields: Mapping[str, int | str] = ..., /, **kwargs: int | str) -> None:
+    def modify(self, fields: Mapping[str, int | str] | None = None, /, **kwargs: int | str) -> None:
         """Write some fields and keep the others: one load and one store."""
     def wait(
         self,
-        fields: Mapping[str, int | str] = ...,
+        fields: Mapping[str, int | str] | None = None,
         /,
         *,
         timeout: float | None = None,
@@ -128,10 +130,10 @@ class Register:
         """
     def decode(self, value: SupportsIndex, /) -> dict[str, int]:
         """The fields of a value. Touches nothing."""
-    def encode(self, fields: Mapping[str, int | str] = ..., /, **kwargs: int | str) -> int:
+    def encode(self, fields: Mapping[str, int | str] | None = None, /, **kwargs: int | str) -> int:
         """The value with these fields over the reset value, other fields at their neutral value. Touches nothing."""
-    def __getitem__(self, field: str) -> int: ...
-    def __setitem__(self, field: str, value: int | str) -> None: ...
+    def __getitem__(self, field: str, /) -> int: ...
+    def __setitem__(self, field: str, value: int | str, /) -> None: ...
     # The fields of a register are known by its map: `devregs stubs` writes them out.
     def __getattr__(self, name: str) -> Any: ...
 
@@ -140,7 +142,8 @@ class Group:
 
     @property
     def path(self) -> str: ...
-    def __getitem__(self, path: str) -> Any: ...
+    def __getitem__(self, path: str, /) -> Any: ...
+    def __setitem__(self, path: str, value: int | str, /) -> None: ...
     def registers(self) -> Iterator[Register]:
         """Every register in it, arrays element by element, in the order of the map."""
     def __getattr__(self, name: str) -> Any: ...
@@ -156,14 +159,14 @@ class Array:
         """In bytes."""
     def __len__(self) -> int: ...
     @overload
-    def __getitem__(self, index: SupportsIndex) -> Any: ...
+    def __getitem__(self, index: SupportsIndex, /) -> Any: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: slice, /) -> list[Any]: ...
     def __iter__(self) -> Iterator[Any]: ...
 
 @final
 class Region:
-    """A span of a device with one access right. Exports the buffer protocol."""
+    """A span of a device with one access right. Its memoryviews come from `view()`."""
 
     @property
     def name(self) -> str: ...
@@ -181,7 +184,9 @@ class Region:
     def address(self) -> int | None: ...
     @property
     def doc(self) -> str | None: ...
-    def view(self, flags: int | None = None, *, offset: int = 0, size: int | None = None) -> memoryview:
+    def view(
+        self, flags: int | None = None, *, offset: int = 0, size: int | None = None
+    ) -> memoryview:
         """A memoryview over the region, or over `size` bytes of it from `offset`.
 
         `flags` is `PyBUF_READ` or `PyBUF_WRITE`; without it, what the region's access allows.
@@ -191,7 +196,12 @@ class Region:
     def write(self, offset: int, value: SupportsIndex, *, width: int | None = None) -> None:
         """Write one word: one store."""
     def read_into(
-        self, buffer: Buffer, offset: int = 0, *, width: int | None = None, fixed: bool | None = None
+        self,
+        buffer: Buffer,
+        offset: int = 0,
+        *,
+        width: int | None = None,
+        fixed: bool | None = None,
     ) -> int:
         """Fill `buffer` with words from `offset` up, one load each; return how many.
 
@@ -199,24 +209,28 @@ class Region:
         Values arrive in the machine's byte order.
         """
     def write_from(
-        self, buffer: Buffer, offset: int = 0, *, width: int | None = None, fixed: bool | None = None
+        self,
+        buffer: Buffer,
+        offset: int = 0,
+        *,
+        width: int | None = None,
+        fixed: bool | None = None,
     ) -> int:
         """Write the words of `buffer` from `offset` up, one store each; return how many."""
     def __len__(self) -> int: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class Regions:
     """The regions of a device, by attribute, by name, or in turn."""
 
     def __getattr__(self, name: str) -> Region: ...
-    def __getitem__(self, name: str) -> Region: ...
+    def __getitem__(self, name: str, /) -> Region: ...
     def __iter__(self) -> Iterator[Region]: ...
     def __len__(self) -> int: ...
 
 @final
 class Interrupt:
-    """The interrupt of a UIO device. Counts are of 32 bits in the kernel; differences are right across the wrap."""
+    """The interrupt of a UIO device; false where the source has none. Counts are of 32 bits in the kernel; differences are right across the wrap."""
 
     @property
     def count(self) -> int:
@@ -232,6 +246,7 @@ class Interrupt:
     def enable(self) -> None: ...
     def disable(self) -> None: ...
     def fileno(self) -> int: ...
+    def __bool__(self) -> bool: ...
     def __aiter__(self) -> AsyncIterator[int]: ...
 
 class Device(Group):
@@ -254,10 +269,14 @@ class Device(Group):
         """Unmap. Raises BufferError while views live. Closing twice is harmless."""
     def __enter__(self) -> Self: ...
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
     ) -> None: ...
 
-def load(map: str | PathLike[str] | Map) -> Map:
+def load(map: str | PathLike[str] | Map, /) -> Map:
     """A map by name (of the library) or file."""
 
 def open(
@@ -280,5 +299,5 @@ def builtin_maps() -> list[str]:
 def scan(root: str | PathLike[str] = "/") -> list[dict[str, Any]]:
     """UIO devices and PCI functions of this machine, and the maps of the library that fit each."""
 
-def load_board(path: str | PathLike[str]) -> dict[str, dict[str, Any]]:
+def load_board(path: str | PathLike[str], /) -> dict[str, dict[str, Any]]:
     """The devices of a board map: name to `map` (a Map), `source`, `doc`."""

@@ -54,14 +54,19 @@ struct Previous(UnsafeCell<MaybeUninit<libc::sigaction>>);
 // are the same for a handler that stays the same.
 unsafe impl Sync for Previous {}
 
+impl Previous {
+    const fn new() -> Previous {
+        Previous(UnsafeCell::new(MaybeUninit::uninit()))
+    }
+}
+
 impl Chain {
     const fn new(signal: c_int) -> Chain {
-        const EMPTY: Previous = Previous(UnsafeCell::new(MaybeUninit::uninit()));
         Chain {
             signal,
             installed: AtomicBool::new(false),
-            oldest: EMPTY,
-            latest: EMPTY,
+            oldest: Previous::new(),
+            latest: Previous::new(),
             within: AtomicI32::new(0),
         }
     }

@@ -17,15 +17,15 @@ mod lock;
 #[cfg_attr(all(target_os = "linux", target_arch = "riscv64"), path = "riscv64.rs")]
 #[cfg(guarded)]
 mod arch;
-#[cfg(guarded)]
-mod guard;
 #[cfg(not(guarded))]
 #[path = "portable.rs"]
 mod arch;
+#[cfg(guarded)]
+mod guard;
 mod registry;
 
-pub(crate) use registry::{Describe, Line, Registered, enter};
 pub(crate) use lock::{Guard, Lock, SharedLock};
+pub(crate) use registry::{Describe, Line, Registered, enter};
 
 /// Prepares the process: the fault guard, where there is one, and the watch over forks. Called at each open, for
 /// somebody may have put a signal handler above ours meanwhile.
@@ -171,7 +171,7 @@ fn swap(value: u64, width: Width) -> u64 {
 /// As for [`Word::load`].
 #[inline(always)]
 unsafe fn load(address: *const u8, width: Width) -> Result<u64, Fault> {
-    debug_assert!((address as usize).is_multiple_of(width.bytes()));
+    debug_assert_eq!(address as usize % width.bytes(), 0);
     let mut fault = 0;
     // SAFETY: the caller's promise.
     let value = unsafe {
@@ -194,7 +194,7 @@ unsafe fn load(address: *const u8, width: Width) -> Result<u64, Fault> {
 /// As for [`Word::store`].
 #[inline(always)]
 unsafe fn store(address: *mut u8, width: Width, value: u64) -> Result<(), Fault> {
-    debug_assert!((address as usize).is_multiple_of(width.bytes()));
+    debug_assert_eq!(address as usize % width.bytes(), 0);
     let mut fault = 0;
     // SAFETY: the caller's promise.
     unsafe {

@@ -209,7 +209,8 @@ impl Region {
         let end = match offset.checked_add(size) {
             Some(end) if end <= info.size => end,
             _ => {
-                let problem = format!("{size:#x} bytes from {offset:#x} go beyond the region's {:#x}", info.size);
+                let problem =
+                    format!("{size:#x} bytes from {offset:#x} go beyond the region's {:#x}", info.size);
                 return value(problem);
             }
         };
@@ -254,9 +255,9 @@ impl Region {
             return Err(Error::Exported { at: self.at(), views: *views });
         }
         self.gate.store(CLOSED, Ordering::Release);
-        self.mapping.seal().map_err(|error| {
-            Error::Source(SourceError::new(self.at(), "cannot unmap").errno(&error))
-        })
+        self.mapping
+            .seal()
+            .map_err(|error| Error::Source(SourceError::new(self.at(), "cannot unmap").errno(&error)))
     }
 
     /// Keeps other writers out: threads, and processes where the device is shared.
@@ -315,10 +316,16 @@ impl Region {
             return wrong(Refusal::NOT_SINGLE.into());
         }
         if offset % bytes as u64 != 0 {
-            return wrong(format!("the offset is not a multiple of {bytes}, which a {}-bit access needs", width.bits()));
+            return wrong(format!(
+                "the offset is not a multiple of {bytes}, which a {}-bit access needs",
+                width.bits()
+            ));
         }
         if length % bytes != 0 {
-            return wrong(format!("a buffer of {length} bytes is no whole number of {}-bit words", width.bits()));
+            return wrong(format!(
+                "a buffer of {length} bytes is no whole number of {}-bit words",
+                width.bits()
+            ));
         }
         let step = if fixed.unwrap_or(info.fifo) { 0 } else { bytes };
         // At least one word, so that the address of an empty transfer is checked too.

@@ -78,12 +78,7 @@ unsafe impl Sync for Register {}
 
 impl Register {
     /// Lays a register over its region, `offset` bytes from its start.
-    pub(crate) fn new(
-        region: Arc<Region>,
-        class: Arc<RegisterClass>,
-        offset: u64,
-        path: String,
-    ) -> Register {
+    pub(crate) fn new(region: Arc<Region>, class: Arc<RegisterClass>, offset: u64, path: String) -> Register {
         let word = region.word_of(class.info(), offset);
         let access = class.info().access;
         let possible = word.split.is_some() || single(word.width);
@@ -164,10 +159,9 @@ impl Register {
         self.check_writable()?;
         let width = self.info().width;
         if value > width.mask() {
-            return Err(self.value_error(format!(
-                "{value:#x} does not fit the register's {} bits",
-                width.bits()
-            )));
+            return Err(
+                self.value_error(format!("{value:#x} does not fit the register's {} bits", width.bits()))
+            );
         }
         let _held = self.region.hold()?;
         self.store(value)
@@ -191,10 +185,10 @@ impl Register {
             let _held = self.region.hold()?;
             return alias.store(value);
         }
-        let plan = self.info().write_plan(mask).map_err(|refusal| Error::Refused {
-            at: self.at(),
-            reason: refusal.to_string(),
-        })?;
+        let plan = self
+            .info()
+            .write_plan(mask)
+            .map_err(|refusal| Error::Refused { at: self.at(), reason: refusal.to_string() })?;
         let _held = self.region.hold()?;
         let kept = if plan.load { self.load()? & plan.keep } else { 0 };
         self.store(kept | plan.fixed | bits & mask)
@@ -214,7 +208,8 @@ impl Register {
             return None;
         }
         let holder = self.path.rfind('.').map_or("", |dot| &self.path[..=dot]);
-        let index = self.path.strip_suffix(']').and_then(|path| path.rfind('[')).map_or("", |at| &self.path[at..]);
+        let index =
+            self.path.strip_suffix(']').and_then(|path| path.rfind('[')).map_or("", |at| &self.path[at..]);
         let found = self.region.map().resolve(&format!("{holder}{name}{index}")).or_else(|_| {
             // An array may have one alias for all its elements.
             self.region.map().resolve(&format!("{holder}{name}"))

@@ -44,9 +44,11 @@ impl BoardMap {
             if let Some(mut top) = Keys::of(&tree, "a board map".into(), &tree.place, &mut report) {
                 let devices = top.tables("devices", &mut report);
                 if devices.is_empty() && !report.has_errors() {
-                    report
-                        .error(&tree.place, "a board map lists its devices")
-                        .help("[devices.gpio]  map = \"pl061\"  source = \"uio:labgpio\"");
+                    let help = match tree.get("device").or(tree.get("regions")).is_some() {
+                        true => "this is a device map: devregs.open(map, source) opens it",
+                        false => "[devices.gpio]  map = \"pl061\"  source = \"uio:labgpio\"",
+                    };
+                    report.error(&tree.place, "a board map lists its devices").help(help);
                 }
                 for (key, tree) in devices {
                     names::check(&key.name, "device", &key.place, &mut report);

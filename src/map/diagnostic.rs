@@ -1,5 +1,6 @@
 //! What is wrong with a file, where, and what would be right.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -18,9 +19,9 @@ pub enum Severity {
 pub struct Diagnostic {
     /// The file as the user named it.
     pub file: String,
-    /// From 1.
+    /// From 1; 0 where the whole file is meant.
     pub line: usize,
-    /// In characters, from 1.
+    /// In characters, from 1; 0 where the whole file is meant.
     pub column: usize,
     /// Error or warning.
     pub severity: Severity,
@@ -28,8 +29,39 @@ pub struct Diagnostic {
     pub message: String,
     /// What would be right.
     pub help: Option<String>,
-    /// The line, and how many characters of it the mistake covers; None where the whole file is meant.
-    snippet: Option<(String, usize)>,
+    /// None where the whole file is meant.
+    snippet: Option<Snippet>,
+    /// It would be right if something were there.
+    missing: bool,
+}
+
+/// A line, and the part of it that is wrong.
+#[derive(Clone, Debug)]
+struct Snippet {
+    text: String,
+    /// How many characters of the text come before the part.
+    before: usize,
+    /// How many it has.
+    length: usize,
+}
+
+/// Of a longer line a part is shown: a line can be as long as a file.
+const WIDEST: usize = 120;
+
+impl Snippet {
+    /// The bytes `start` to `end` of a line.
+    fn new(line: &str, start: usize, end: usize) -> Snippet {
+        let skipped = line[..start].chars().count().saturating_sub(WIDEST / 2);
+        let from = line.char_indices().nth(skipped).map_or(0, |(at, _)| at);
+        let to = line[from..].char_indices().nth(WIDEST).map_or(line.len(), |(at, _)| from + at);
+        let (left, right) = (if from > 0 { "…" } else { "" }, if to < line.len() { "…" } else { "" });
+        let count = |text: &str| clean(text).chars().count();
+        Snippet {
+            text: format!("{left}{}{right}", clean(&line[from..to])),
+            before: count(left) + count(&line[from..start]),
+            length: count(&line[start..end.clamp(start, to.max(start))]).max(1),
+        }
+    }
 }
 
 impl fmt::Display for Diagnostic {
@@ -41,11 +73,11 @@ impl fmt::Display for Diagnostic {
         let file = clean(&self.file);
         match &self.snippet {
             None => write!(f, "{file}: {severity}: {}", self.message)?,
-            Some((text, width)) => {
+            Some(Snippet { text, before, length }) => {
                 write!(f, "{file}:{}:{}: {severity}: {}", self.line, self.column, self.message)?;
                 let number = self.line.to_string();
-                let (gutter, indent) = (" ".repeat(number.len()), " ".repeat(self.column - 1));
-                let carets = "^".repeat((*width).max(1));
+                let (gutter, indent) = (" ".repeat(number.len()), " ".repeat(*before));
+                let carets = "^".repeat(*length);
                 write!(f, "\n {number} | {text}\n {gutter} | {indent}{carets}")?;
             }
         }
@@ -62,11 +94,14 @@ pub struct MapErrors(pub Vec<Diagnostic>);
 
 impl fmt::Display for MapErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
+        /// Nobody reads more of them at once.
+        const MOST: usize = 100;
+        for (index, error) in self.0.iter().take(MOST).enumerate() {
             write!(f, "{}{error}", if index == 0 { "" } else { "\n" })?;
         }
         match self.0.len() {
             0 | 1 => Ok(()),
+            count if count > MOST => write!(f, "\n{count} errors; the first {MOST} are shown"),
             count => write!(f, "\n{count} errors"),
         }
     }
@@ -87,10 +122,13 @@ pub(super) fn clean(text: &str) -> String {
     clean
 }
 
-/// Control characters, and the marks that change the direction or the joining of text.
+/// What a terminal does not print: control characters, marks that change the direction of text, and their like.
 pub(super) fn hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    if character.is_ascii() {
+        return character.is_ascii_control();
+    }
+    // As a second character, for an accent alone counts as hidden.
+    format!("a{character}").escape_debug().nth(1) != Some(character)
 }
 
 /// A place in one of the files being read.
@@ -109,12 +147,37 @@ pub(super) struct SourceFile {
     /// Where it is on disk; None for a map of the library or a text.
     pub path: Option<PathBuf>,
     pub text: String,
+    /// Where its lines begin, once someone asks.
+    lines: OnceCell<Vec<usize>>,
+}
+
+impl SourceFile {
+    /// A file without its byte-order mark.
+    pub fn new(name: String, path: Option<PathBuf>, text: String) -> SourceFile {
+        let text = match text.strip_prefix('\u{feff}') {
+            Some(rest) => rest.to_string(),
+            None => text,
+        };
+        SourceFile { name, path, text, lines: OnceCell::new() }
+    }
+
+    /// The number of the line a byte lies in, from 1, and where the line begins.
+    fn line(&self, at: usize) -> (usize, usize) {
+        let lines = self.lines.get_or_init(|| {
+            let newlines = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            std::iter::once(0).chain(newlines.map(|(newline, _)| newline + 1)).collect()
+        });
+        let number = lines.partition_point(|start| *start <= at);
+        (number, lines[number - 1])
+    }
 }
 
 /// The files read so far and what was found in them.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub files: Vec<SourceFile>,
+    /// An included file could not be read: what seems to be missing may stand there.
+    pub incomplete: bool,
     found: Vec<(Place, Diagnostic)>,
 }
 
@@ -123,30 +186,33 @@ impl Report {
         self.add(place, Severity::Error, message.into())
     }
 
+    /// Something is missing, which is not told where a file is missing too.
+    pub fn missing(&mut self, place: &Place, message: impl Into<String>) -> &mut Diagnostic {
+        let found = self.add(place, Severity::Error, message.into());
+        found.missing = true;
+        found
+    }
+
     pub fn warn(&mut self, place: &Place, message: impl Into<String>) -> &mut Diagnostic {
         self.add(place, Severity::Warning, message.into())
     }
 
     fn add(&mut self, place: &Place, severity: Severity, message: String) -> &mut Diagnostic {
-        let line_number = self.line_of(place);
         let file = &self.files[place.file];
         let start = floor(&file.text, place.span.start);
         let end = floor(&file.text, place.span.end).max(start);
-        let line_start = file.text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let line = file.text[line_start..].lines().next().unwrap_or_default();
-        let line_end = line_start + line.len();
-        let prefix = &file.text[line_start..start.min(line_end)];
+        let (number, begin) = file.line(start);
+        let line = file.text[begin..].lines().next().unwrap_or_default();
+        let (from, to) = ((start - begin).min(line.len()), (end - begin).min(line.len()));
         let diagnostic = Diagnostic {
             file: file.name.clone(),
-            line: line_number,
-            column: clean(prefix).chars().count() + 1,
+            line: number,
+            column: line[..from].chars().count() + 1,
             severity,
             message: clean(&message),
             help: None,
-            snippet: Some((
-                clean(line),
-                clean(&file.text[start.min(line_end)..end.min(line_end)]).chars().count(),
-            )),
+            snippet: Some(Snippet::new(line, from, to)),
+            missing: false,
         };
         self.found.push((place.clone(), diagnostic));
         let last = self.found.len() - 1;
@@ -156,8 +222,16 @@ impl Report {
     /// A mistake of a whole file, one that cannot be read.
     pub fn whole_file(&mut self, file: String, message: impl Into<String>) -> &mut Diagnostic {
         let (severity, message) = (Severity::Error, message.into());
-        let diagnostic =
-            Diagnostic { file, line: 1, column: 1, severity, message, help: None, snippet: None };
+        let diagnostic = Diagnostic {
+            file,
+            line: 0,
+            column: 0,
+            severity,
+            message,
+            help: None,
+            snippet: None,
+            missing: false,
+        };
         self.found.push((Place::default(), diagnostic));
         let last = self.found.len() - 1;
         &mut self.found[last].1
@@ -165,8 +239,7 @@ impl Report {
 
     /// The line of a place, from 1.
     pub fn line_of(&self, place: &Place) -> usize {
-        let text = &self.files[place.file].text;
-        text[..floor(text, place.span.start)].matches('\n').count() + 1
+        self.files[place.file].line(place.span.start).0
     }
 
     pub fn has_errors(&self) -> bool {
@@ -175,7 +248,14 @@ impl Report {
 
     /// The warnings of a map without errors, or its errors.
     pub fn finish(mut self) -> Result<Vec<Diagnostic>, MapErrors> {
-        self.found.sort_by_key(|(place, _)| (place.file, place.span.start));
+        if self.incomplete {
+            self.found.retain(|(_, found)| !found.missing);
+        }
+        self.found.sort_by(|(a, one), (b, other)| {
+            (a.file, a.span.start, &one.message).cmp(&(b.file, b.span.start, &other.message))
+        });
+        // What is wrong with a register is wrong with each that derives from it: it is said once.
+        self.found.dedup_by(|(a, one), (b, other)| a == b && one.message == other.message);
         let failed = self.has_errors();
         let wanted = if failed { Severity::Error } else { Severity::Warning };
         let found: Vec<_> = self.found.into_iter().map(|(_, found)| found).collect();
@@ -201,24 +281,28 @@ fn floor(text: &str, at: usize) -> usize {
 }
 
 /// The known word nearest to one that is not, if one is near enough to be meant.
-pub(super) fn nearest<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// A longer word is no slip of the finger, and costs time to compare.
+    const LONGEST: usize = 64;
+    let length = word.chars().count();
+    if length > LONGEST {
+        return None;
+    }
     let folded = word.to_lowercase();
     known
         .into_iter()
+        .filter(|known| known.chars().count().abs_diff(length) <= 1 + length / 4)
         .map(|known| (strsim::damerau_levenshtein(&folded, &known.to_lowercase()), known))
-        .filter(|(distance, known)| *distance <= 1 + known.chars().count().min(word.len()) / 4)
+        // Of a name of one letter, another letter is no near one.
+        .filter(|(distance, known)| {
+            *distance <= 1 + known.chars().count().min(length) / 4 && *distance < length
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }
 
 /// `did you mean X?`, or what there is: all of it if that is little.
-pub(super) fn suggest<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str> + Clone,
-) -> Option<String> {
+pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     if let Some(near) = nearest(word, known.clone()) {
         return Some(format!("did you mean {near:?}?"));
     }

@@ -165,16 +165,15 @@ impl Register {
         }
         let rest = self.width.mask() & !covered & !named;
         if rest != 0 {
-            let effect = self.on_write.map(|effect| match effect.neutral() {
-                Some(neutral) => Unnamed::Fixed(neutral),
-                None => Unnamed::Refused("and any write to them has an effect"),
-            });
-            let unnamed = effect.unwrap_or(match self.reserved {
-                Reserved::Preserve if load => Unnamed::Keep,
-                // A register without fields has no reserved bits but a value, and there is nothing to name.
-                Reserved::Preserve | Reserved::Zero => Unnamed::Fixed(false),
-                Reserved::One => Unnamed::Fixed(true),
-            });
+            let unnamed = match (self.reserved, self.on_write) {
+                (Reserved::Zero, _) => Unnamed::Fixed(false),
+                (Reserved::One, _) => Unnamed::Fixed(true),
+                // They act like their neighbours, where they act at all. Where every write has an effect there is
+                // nothing to spare: the write that is asked for has it too.
+                (Reserved::Preserve, Some(effect)) => Unnamed::Fixed(matches!(effect.neutral(), Some(true))),
+                (Reserved::Preserve, None) if load => Unnamed::Keep,
+                (Reserved::Preserve, None) => Unnamed::Fixed(false),
+            };
             plan.add(unnamed, rest, None)?;
         }
         plan.fixed &= !named;
@@ -197,14 +196,14 @@ impl Register {
             return Unnamed::Fixed(false);
         }
         match field.access {
-            Access::ReadWriteOnce | Access::WriteOnce => {
-                Unnamed::Refused("which can be written only once")
-            }
+            Access::ReadWriteOnce | Access::WriteOnce => Unnamed::Refused("which can be written only once"),
             Access::WriteOnly => Unnamed::Refused("which cannot be read, so what it holds is not known"),
             _ if !self.access.readable() => {
                 Unnamed::Refused("which cannot be read, so what it holds is not known")
             }
-            _ if !load => Unnamed::Refused("which would have to be read first, and a read has a side effect here"),
+            _ if !load => {
+                Unnamed::Refused("which would have to be read first, and a read has a side effect here")
+            }
             _ => Unnamed::Keep,
         }
     }

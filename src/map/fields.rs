@@ -1,24 +1,20 @@
 //! From a tree to a model: fields and their values.
 
+use super::check;
 use super::diagnostic::{Place, Report};
-use super::keys::{Keys, Rights, number};
+use super::keys::{Keys, number};
 use super::model::{Access, Field, Register, Value, mask};
 use super::names;
 use super::tree::{self, Tree};
 
-/// The fields of a register, lowest bit first. `rights` are those the register gives.
-pub(super) fn read_fields(
-    keys: &mut Keys<'_>,
-    register: &Register,
-    rights: &Rights,
-    report: &mut Report,
-) -> Vec<Field> {
+/// The fields of a register, lowest bit first.
+pub(super) fn read_fields(keys: &mut Keys<'_>, register: &Register, report: &mut Report) -> Vec<Field> {
     let mut fields: Vec<(Field, Place)> = Vec::new();
     for (key, tree) in keys.tables("fields", report) {
         names::check(&key.name, "field", &key.place, report);
         names::warn_field(&key.name, &key.place, report);
         let what = format!("field {}.{}", register.name, key.name);
-        if let Some(field) = read_field(&key.name, what, tree, &key.place, register, rights, report) {
+        if let Some(field) = read_field(&key.name, what, tree, &key.place, register, report) {
             fields.push((field, key.place.clone()));
         }
     }
@@ -33,18 +29,18 @@ fn read_field(
     tree: &Tree,
     place: &Place,
     register: &Register,
-    above: &Rights,
     report: &mut Report,
 ) -> Option<Field> {
     // By its bits alone: fields.EN = 0
     if matches!(tree.value, tree::Value::Integer(_) | tree::Value::Text(_)) {
         let (lsb, width) = bits(tree, register, report)?;
+        let access = register.access;
         return Some(Field {
             name: name.into(),
             doc: None,
             lsb,
             width,
-            access: register.access,
+            access,
             on_read: register.on_read,
             on_write: register.on_write,
             self_clear: false,
@@ -57,14 +53,18 @@ fn read_field(
     let span = match keys.take("bits") {
         Some(tree) => bits(tree, register, report),
         None => {
-            report.error(&place_of_bits, format!("{} needs \"bits\"", keys.what)).help("bits = \"7:4\", or bits = 3");
+            report
+                .missing(&place_of_bits, format!("{} needs \"bits\"", keys.what))
+                .help("bits = \"7:4\", or bits = 3");
             None
         }
     };
     let rights = keys.rights(report);
     let access = rights.access.unwrap_or(register.access);
     let more = |allowed: bool, wanted: bool| wanted && !allowed;
-    if more(register.access.writable(), access.writable()) || more(register.access.readable(), access.readable()) {
+    if more(register.access.writable(), access.writable())
+        || more(register.access.readable(), access.readable())
+    {
         report
             .error(&keys.place_of("access"), format!("{} may do more than its register", keys.what))
             .help("the register's access is what some field of it can do; fields narrow it");
@@ -77,18 +77,32 @@ fn read_field(
         width,
         access,
         // An effect of the register is one of those fields it can act on.
-        on_read: rights.on_read.unwrap_or(above.on_read.map_or(register.on_read, |effect| effect)),
-        on_write: match rights.on_write {
-            Some(effect) => effect,
-            None if access.writable() => register.on_write,
-            None => None,
-        },
+        on_read: rights.on_read.unwrap_or(register.on_read).filter(|_| access.readable()),
+        on_write: rights.on_write.unwrap_or(register.on_write).filter(|_| access.writable()),
         self_clear: keys.bool("self-clear", report).unwrap_or(false),
         values: values(&mut keys, "values", width, report).unwrap_or_default(),
         write_values: values(&mut keys, "write-values", width, report),
     };
     if field.write_values.is_some() && access == Access::ReadOnly {
-        report.error(&keys.place_of("write-values"), format!("{} is read-only: it has no write-values", keys.what));
+        report.error(
+            &keys.place_of("write-values"),
+            format!("{} is read-only: it has no write-values", keys.what),
+        );
+    }
+    check::effects(access, &rights, &keys, report);
+    if field.self_clear && !access.writable() {
+        report.error(
+            &keys.place_of("self-clear"),
+            format!("{} is read-only: nothing is written that could clear itself", keys.what),
+        );
+    }
+    if let (Some(_), None, Some(effect)) = (rights.access, rights.on_write, field.on_write) {
+        report
+            .warn(
+                &keys.place_of("access"),
+                format!("{} has its register's on-write = \"{}\"", keys.what, effect.name()),
+            )
+            .help("say on-write = \"none\" for an ordinary field, or the same effect where it is meant");
     }
     keys.finish(report);
     let (lsb, width) = span?;
@@ -139,12 +153,7 @@ fn bits(tree: &Tree, register: &Register, report: &mut Report) -> Option<(u32, u
 }
 
 /// `values = { OFF = 0, ON = { value = 1, doc = "…" } }`.
-fn values(
-    keys: &mut Keys<'_>,
-    name: &'static str,
-    width: u32,
-    report: &mut Report,
-) -> Option<Vec<Value>> {
+fn values(keys: &mut Keys<'_>, name: &'static str, width: u32, report: &mut Report) -> Option<Vec<Value>> {
     keys.take(name)?;
     let what = keys.what.clone();
     let mut values: Vec<Value> = Vec::new();
@@ -152,7 +161,10 @@ fn values(
         names::check_value(&key.name, &key.place, report);
         let (value, doc) = match &tree.value {
             tree::Value::Table(_) => {
-                let Some(mut inner) = Keys::of(tree, format!("value {}", key.name), &key.place, report) else { continue };
+                let Some(mut inner) = Keys::of(tree, format!("value {}", key.name), &key.place, report)
+                else {
+                    continue;
+                };
                 let value = inner.need("value", report);
                 let doc = inner.text("doc", report);
                 inner.finish(report);
@@ -177,18 +189,22 @@ fn check_overlaps(fields: &[(Field, Place)], report: &mut Report) {
     for (index, (field, place)) in fields.iter().enumerate() {
         // A register has 64 bits at most, so few fields can be in reach.
         for (other, _) in &fields[..index] {
-            let apart = matches!(
-                (field.access, other.access),
-                (Access::ReadOnly, Access::WriteOnly) | (Access::WriteOnly, Access::ReadOnly)
-            );
+            let apart = |a: Access, b: Access| !a.writable() && !b.readable();
+            let apart = apart(field.access, other.access) || apart(other.access, field.access);
             if field.mask() & other.mask() != 0 && !apart {
                 report.error(
                     place,
                     format!(
                         "field {} (bits {}:{}) overlaps {} (bits {}:{})",
-                        field.name, field.msb(), field.lsb, other.name, other.msb(), other.lsb
+                        field.name,
+                        field.msb(),
+                        field.lsb,
+                        other.name,
+                        other.msb(),
+                        other.lsb
                     ),
                 );
+                break;
             }
         }
     }

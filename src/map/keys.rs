@@ -27,7 +27,9 @@ impl<'a> Keys<'a> {
     }
 
     pub fn take(&mut self, name: &'static str) -> Option<&'a Tree> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.tree.get(name)
     }
 
@@ -38,13 +40,7 @@ impl<'a> Keys<'a> {
 
     pub fn text(&mut self, name: &'static str, report: &mut Report) -> Option<String> {
         let tree = self.take(name)?;
-        match &tree.value {
-            Value::Text(text) => Some(text.clone()),
-            _ => {
-                report.error(&tree.place, format!("{name} is a string, not {}", tree.kind()));
-                None
-            }
-        }
+        text(tree, name, report)
     }
 
     pub fn bool(&mut self, name: &'static str, report: &mut Report) -> Option<bool> {
@@ -65,9 +61,8 @@ impl<'a> Keys<'a> {
 
     /// A number that must be there.
     pub fn need(&mut self, name: &'static str, report: &mut Report) -> Option<u64> {
-        if self.tree.get(name).is_none() {
-            self.known.push(name);
-            report.error(&self.place, format!("{} needs {name:?}", self.what));
+        if self.take(name).is_none() {
+            report.missing(&self.place, format!("{} needs {name:?}", self.what));
             return None;
         }
         self.number(name, report)
@@ -110,9 +105,7 @@ impl<'a> Keys<'a> {
 
     /// Access rights and effects, which the short names of `access` give together.
     pub fn rights(&mut self, report: &mut Report) -> Rights {
-        use OnWrite::{
-            Clear, OneToClear, OneToSet, OneToToggle, Set, ZeroToClear, ZeroToSet, ZeroToToggle,
-        };
+        use OnWrite::{Clear, OneToClear, OneToSet, OneToToggle, Set, ZeroToClear, ZeroToSet, ZeroToToggle};
         let plain = |access| (access, None, None);
         let write = |effect| (Access::ReadWrite, None, Some(effect));
         let read = |effect| (Access::ReadOnly, Some(effect), None);
@@ -137,17 +130,7 @@ impl<'a> Keys<'a> {
             ],
             report,
         );
-        let on_read = self.choice(
-            "on-read",
-            &[
-                ("clear", Some(OnRead::Clear)),
-                ("set", Some(OnRead::Set)),
-                ("modify", Some(OnRead::Modify)),
-                ("modify-external", Some(OnRead::ModifyExternal)),
-                ("none", None),
-            ],
-            report,
-        );
+        let on_read = self.on_read(report);
         let on_write = self.choice(
             "on-write",
             &[
@@ -165,11 +148,40 @@ impl<'a> Keys<'a> {
             report,
         );
         let (short_read, short_write) = access.map_or((None, None), |(_, read, write)| (read, write));
+        let contradicted = |said: bool, key: &'static str, short: bool| (said && short).then_some(key);
+        let keys = [
+            contradicted(on_read.is_some_and(|effect| effect != short_read), "on-read", short_read.is_some()),
+            contradicted(
+                on_write.is_some_and(|effect| effect != short_write),
+                "on-write",
+                short_write.is_some(),
+            ),
+        ];
+        for key in keys.into_iter().flatten() {
+            report
+                .error(&self.place_of(key), format!("{key} contradicts the access, which gives another"))
+                .help("give the access as \"rw\", \"ro\" or \"wo\" and the effect by itself");
+        }
         Rights {
             access: access.map(|(access, ..)| access),
             on_read: on_read.or(short_read.map(Some)),
             on_write: on_write.or(short_write.map(Some)),
         }
+    }
+
+    /// What a read does: `Some(None)` for `"none"`.
+    pub fn on_read(&mut self, report: &mut Report) -> Option<Option<OnRead>> {
+        self.choice(
+            "on-read",
+            &[
+                ("clear", Some(OnRead::Clear)),
+                ("set", Some(OnRead::Set)),
+                ("modify", Some(OnRead::Modify)),
+                ("modify-external", Some(OnRead::ModifyExternal)),
+                ("none", None),
+            ],
+            report,
+        )
     }
 
     /// The tables under a key, each with its name.
@@ -191,7 +203,9 @@ impl<'a> Keys<'a> {
                 continue;
             }
             let error = report.error(&key.place, format!("{} has no key {:?}", self.what, key.name));
-            if let Some(help) = suggest(&key.name, self.known.iter().copied()) {
+            if key.name == "include" {
+                error.help("include stands at the top of the file, before any [table]");
+            } else if let Some(help) = suggest(&key.name, self.known.iter().copied()) {
                 error.help(help);
             }
         }
@@ -206,11 +220,31 @@ pub(super) struct Rights {
     pub on_write: Option<Option<OnWrite>>,
 }
 
+/// A string.
+pub(super) fn text(tree: &Tree, name: &str, report: &mut Report) -> Option<String> {
+    match &tree.value {
+        Value::Text(text) => Some(text.clone()),
+        _ => {
+            report.error(&tree.place, format!("{name} is a string, not {}", tree.kind()));
+            None
+        }
+    }
+}
+
 /// A number of 64 bits: an integer, or a string for those above TOML's range.
 pub(super) fn number(tree: &Tree, what: &str, report: &mut Report) -> Option<u64> {
     let problem = match &tree.value {
         Value::Integer(Some(number)) => match u64::try_from(*number) {
-            Ok(number) => return Some(number),
+            Ok(number) if number <= i64::MAX as u64 => return Some(number),
+            Ok(number) => {
+                report
+                    .error(
+                        &tree.place,
+                        format!("{what} is beyond the integers of TOML, which end at 2^63 - 1"),
+                    )
+                    .help(format!("write it as a string: \"{number:#x}\""));
+                return None;
+            }
             Err(_) if *number < 0 => format!("{what} is negative"),
             Err(_) => format!("{what} does not fit 64 bits"),
         },
@@ -221,22 +255,24 @@ pub(super) fn number(tree: &Tree, what: &str, report: &mut Report) -> Option<u64
         },
         _ => format!("{what} is a number, not {}", tree.kind()),
     };
-    report.error(&tree.place, problem).help("numbers are 0 to 0xffff_ffff_ffff_ffff; those above 2^63 - 1 are written as strings");
+    report
+        .error(&tree.place, problem)
+        .help("numbers are 0 to 0xffff_ffff_ffff_ffff; those above 2^63 - 1 are written as strings");
     None
 }
 
-/// A number written as a string, as TOML would write it.
+/// A number written as a string, as TOML would write it: underscores between digits, no decimal that begins with 0.
 fn parse(text: &str) -> Option<u64> {
-    let digits = text.replace('_', "");
-    if digits.starts_with('+') {
+    let (digits, radix) = match text.get(..2) {
+        Some("0x") => (&text[2..], 16),
+        Some("0o") => (&text[2..], 8),
+        Some("0b") => (&text[2..], 2),
+        _ => (text, 10),
+    };
+    let grouped =
+        digits.split('_').all(|group| !group.is_empty() && group.chars().all(|c| c.is_digit(radix)));
+    if !grouped || radix == 10 && digits.len() > 1 && digits.starts_with('0') {
         return None;
     }
-    let radix = |prefix, radix| {
-        let rest = digits.strip_prefix(prefix)?;
-        (!rest.starts_with('+')).then(|| u64::from_str_radix(rest, radix).ok())
-    };
-    radix("0x", 16)
-        .or_else(|| radix("0o", 8))
-        .or_else(|| radix("0b", 2))
-        .unwrap_or_else(|| digits.parse().ok())
+    u64::from_str_radix(&digits.replace('_', ""), radix).ok()
 }

@@ -1,5 +1,7 @@
 //! The maps that come with devregs, embedded in it.
 
+use std::path::Path;
+
 use super::diagnostic::{MapErrors, Report, suggest};
 use super::model::Map;
 use super::read::Loaded;
@@ -33,9 +35,14 @@ pub(super) fn load(name: &str) -> Result<Loaded, MapErrors> {
     }
 }
 
-/// A file of the library by its name, for maps that include it: its origin and text.
-pub(super) fn text(name: &str) -> Option<(String, &'static str)> {
-    let (path, text) = LIBRARY.iter().find(|(path, _)| path.rsplit('/').next() == Some(name))?;
+/// A file that a map includes: relative to the map where that is one of the library, and by its name alone where it
+/// is a text. Its origin and text.
+pub(super) fn text(from: &str, name: &Path) -> Option<(String, &'static str)> {
+    let wanted = from.strip_prefix("builtin:").map(|from| Path::new(from).with_file_name(name));
+    let (path, text) = LIBRARY.iter().find(|(path, _)| match &wanted {
+        Some(wanted) => Path::new(path) == wanted,
+        None => Path::new(path).file_name() == Some(name.as_os_str()),
+    })?;
     Some((format!("builtin:{path}"), text))
 }
 

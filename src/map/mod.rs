@@ -1,6 +1,6 @@
 //! What a device looks like: read, check, report. Touches no hardware.
 //!
-//! A file becomes a [`tree`] (TOML with places, includes laid over each other), the tree a [`model`], with every mistake
+//! A file becomes a tree (TOML with places, includes laid over each other), the tree a model, with every mistake
 //! in a report. The format is described in `docs/map-format.md`.
 
 mod board;
@@ -10,12 +10,15 @@ mod diagnostic;
 mod effects;
 mod fields;
 mod keys;
+mod layout;
 mod library;
 mod model;
 mod names;
 mod nodes;
 mod path;
 mod read;
+mod strides;
+mod toml10;
 mod tree;
 
 pub use board::{BoardDevice, BoardMap};

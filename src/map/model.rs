@@ -364,6 +364,13 @@ pub struct Register {
     pub fields: Vec<Field>,
 }
 
+impl Register {
+    /// The width of one bus access in bytes: half the register's where it is `split`.
+    pub const fn access_bytes(&self) -> u64 {
+        if self.split.is_some() { 4 } else { self.width.bytes() as u64 }
+    }
+}
+
 /// A field: some bits of a register with one meaning.
 #[derive(Clone, Debug, Serialize)]
 pub struct Field {

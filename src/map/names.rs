@@ -13,36 +13,67 @@ pub const GROUP_ATTRIBUTES: &[&str] = &["path", "registers"];
 
 /// Attributes of a register, which a field of the same name cannot hide.
 pub const REGISTER_ATTRIBUTES: &[&str] = &[
-    "access", "address", "decode", "doc", "encode", "fields", "modify", "name", "offset", "path", "read",
-    "read_effect", "readable", "reset", "wait", "width", "writable", "write",
+    "access",
+    "address",
+    "decode",
+    "doc",
+    "encode",
+    "fields",
+    "modify",
+    "name",
+    "offset",
+    "path",
+    "read",
+    "read_effect",
+    "readable",
+    "reset",
+    "wait",
+    "width",
+    "writable",
+    "write",
 ];
 
 /// Python's keywords, which cannot follow a dot.
 const KEYWORDS: &[&str] = &[
-    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
-    "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
-    "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
+    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def",
+    "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is",
+    "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
 ];
 
 /// Names of registers and groups, by path, over all regions of a device.
 #[derive(Default)]
-pub(super) struct Seen(HashMap<String, Place>);
+pub(super) struct Seen {
+    places: HashMap<String, Place>,
+    full: bool,
+}
+
+/// More registers and groups than these come of groups that derive from groups in groups.
+const MOST: usize = 1 << 18;
 
 impl Seen {
-    pub fn add(&mut self, prefix: &str, name: &str, place: &Place, report: &mut Report) {
+    /// Whether there is room for one more, which it then has.
+    pub fn add(&mut self, prefix: &str, name: &str, place: &Place, report: &mut Report) -> bool {
+        if self.places.len() >= MOST {
+            if !self.full {
+                report.error(place, format!("more than {MOST} registers and groups, derived ones counted"));
+                self.full = true;
+            }
+            return false;
+        }
         let path = format!("{prefix}{name}");
-        if let Some(other) = self.0.get(&path) {
+        if let Some(other) = self.places.get(&path) {
             let at = report.line_of(other);
             report
                 .error(place, format!("{path} is there already, in line {at}"))
                 .help("names of registers and groups are unique over all regions of a device");
         }
-        self.0.insert(path, place.clone());
+        self.places.insert(path, place.clone());
+        true
     }
 
     /// Where a path's name stands.
     pub fn place(&self, path: &str) -> Option<&Place> {
-        self.0.get(path)
+        self.places.get(path)
     }
 }
 
@@ -73,13 +104,18 @@ pub(super) fn check(name: &str, what: &str, place: &Place, report: &mut Report) 
 pub(super) fn check_value(name: &str, place: &Place, report: &mut Report) {
     check(name, "value", place, report);
     if name == "mro" || name.starts_with('_') && name.ends_with('_') {
-        report.error(place, format!("a value cannot be called {name:?}, which Python's enums keep for themselves"));
+        report.error(
+            place,
+            format!("a value cannot be called {name:?}, which Python's enums keep for themselves"),
+        );
     }
 }
 
 pub(super) fn warn_register(name: &str, in_device: bool, place: &Place, report: &mut Report) {
-    let taken = if in_device { DEVICE_ATTRIBUTES } else { GROUP_ATTRIBUTES };
-    warn(name, taken, "device", place, report);
+    match in_device {
+        true => warn(name, DEVICE_ATTRIBUTES, "device", place, report),
+        false => warn(name, GROUP_ATTRIBUTES, "group", place, report),
+    }
 }
 
 pub(super) fn warn_field(name: &str, place: &Place, report: &mut Report) {
@@ -93,7 +129,9 @@ fn warn(name: &str, taken: &[&str], holder: &str, place: &Place, report: &mut Re
         "is a keyword of Python"
     } else if name.starts_with("__") {
         "begins with two underscores, which Python changes"
-    } else if name.starts_with(|c: char| c.is_ascii_digit()) || name.contains(|c: char| c.is_ascii_punctuation() && c != '_') {
+    } else if name.starts_with(|c: char| c.is_ascii_digit())
+        || name.contains(|c: char| c.is_ascii_punctuation() && c != '_')
+    {
         "is no identifier of Python"
     } else {
         return;

@@ -17,11 +17,9 @@ pub(super) struct Above<'a> {
     pub width: Width,
     pub byte_order: ByteOrder,
     pub access: Access,
-    pub place: Place,
+    pub on_read: Option<OnRead>,
     /// The region, from which the paths of `derive-from` lead.
     pub region: &'a Tree,
-    /// Of the region, in bytes.
-    pub size: u64,
     /// The path of the group with its dot; empty in a region.
     pub prefix: String,
     pub depth: usize,
@@ -40,17 +38,23 @@ pub(super) fn read_nodes(
 ) -> Vec<Node> {
     let mut nodes = Vec::new();
     for (key, tree) in keys.tables("registers", report) {
-        seen.add(&above.prefix, &key.name, &key.place, report);
+        if !seen.add(&above.prefix, &key.name, &key.place, report) {
+            return nodes;
+        }
         names::check(&key.name, "register", &key.place, report);
         names::warn_register(&key.name, above.depth == 0, &key.place, report);
-        let Some(tree) = derived(tree, &key.name, "registers", holder, above.region, report) else { continue };
+        let Some(tree) = derived(tree, &key.name, "registers", holder, above.region, report) else {
+            continue;
+        };
         if let Some(register) = read_register(&key.name, &tree, &key.place, above, report) {
             check::register(&register, &tree, holder, report);
             nodes.push(Node::Register(register));
         }
     }
     for (key, tree) in keys.tables("groups", report) {
-        seen.add(&above.prefix, &key.name, &key.place, report);
+        if !seen.add(&above.prefix, &key.name, &key.place, report) {
+            return nodes;
+        }
         names::check(&key.name, "group", &key.place, report);
         names::warn_register(&key.name, above.depth == 0, &key.place, report);
         if above.depth >= DEEPEST {
@@ -62,6 +66,7 @@ pub(super) fn read_nodes(
             nodes.push(Node::Group(group));
         }
     }
+    check::aliases(&nodes, &above.prefix, seen, report);
     nodes.sort_by_key(Node::offset);
     nodes
 }
@@ -79,15 +84,10 @@ fn read_group(
     let offset = keys.need("offset", report);
     let doc = keys.text("doc", report);
     let array = array(&mut keys, None, report);
-    let below = Above {
-        prefix: format!("{}{name}.", above.prefix),
-        depth: above.depth + 1,
-        place: place.clone(),
-        ..*above
-    };
+    let below = Above { prefix: format!("{}{name}.", above.prefix), depth: above.depth + 1, ..*above };
     let nodes = read_nodes(&mut keys, tree, &below, seen, report);
     if nodes.is_empty() && !report.has_errors() {
-        report.error(place, format!("{} is empty", keys.what)).help("give it registers, or remove it");
+        report.missing(place, format!("{} is empty", keys.what)).help("give it registers, or remove it");
     }
     keys.finish(report);
     Some(Group { name: name.into(), doc, offset: offset?, array, nodes })
@@ -141,12 +141,16 @@ fn read_register(
     let pops = fifo.is_some() && access.readable();
     let on_read = match rights.on_read {
         Some(effect) => effect,
-        None => pops.then_some(OnRead::ModifyExternal),
+        None if pops => Some(OnRead::ModifyExternal),
+        None => above.on_read.filter(|_| access.readable()),
     };
+    check::effects(access, &rights, &keys, report);
     let reset = keys.number("reset", report);
     let reset_mask = keys.number("reset-mask", report);
     if let (None, Some(_)) = (reset, reset_mask) {
-        report.error(&keys.place_of("reset-mask"), "a reset-mask without a reset value");
+        report
+            .error(&keys.place_of("reset-mask"), "a reset-mask without a reset value")
+            .help("reset-mask says which bits of reset are defined");
     }
     let mut register = Register {
         name: name.into(),
@@ -156,7 +160,7 @@ fn read_register(
         byte_order: keys.byte_order(report).unwrap_or(above.byte_order),
         access,
         reset: reset.map(|value| {
-            let mask = reset_mask.unwrap_or(width.mask());
+            let mask = reset_mask.unwrap_or(width.mask()) & width.mask();
             Reset { value: value & mask, mask }
         }),
         expect: expect(&mut keys, width, report),
@@ -188,7 +192,7 @@ fn read_register(
     for (value, key) in [(reset, "reset"), (reset_mask, "reset-mask")] {
         check::fits(value, width, key, &keys, report);
     }
-    register.fields = read_fields(&mut keys, &register, &rights, report);
+    register.fields = read_fields(&mut keys, &register, report);
     if access.writable() && !above.access.writable() {
         report
             .error(&keys.place_of("access"), format!("{} is writable in a read-only region", keys.what))
@@ -201,7 +205,6 @@ fn read_register(
     }
     if offset.is_some() {
         check::alignment(&register, &keys, report);
-        check::inside(&register, above, &keys, report);
     }
     keys.finish(report);
     offset.map(|_| register)
@@ -213,7 +216,15 @@ fn fifo(keys: &mut Keys<'_>, report: &mut Report) -> Option<u64> {
     match tree.value {
         Value::Bool(true) => Some(0),
         Value::Bool(false) => None,
-        _ => number(tree, "fifo", report),
+        _ => {
+            let depth = number(tree, "fifo", report);
+            if depth == Some(0) {
+                report
+                    .error(&tree.place, "a FIFO of no words")
+                    .help("fifo is its depth in words, or true where that is not known");
+            }
+            depth
+        }
     }
 }
 
@@ -232,6 +243,12 @@ fn expect(keys: &mut Keys<'_>, width: Width, report: &mut Report) -> Option<Expe
     };
     if value > width.mask() || mask > width.mask() {
         report.error(&tree.place, format!("expect does not fit the register's {} bits", width.bits()));
+        return None;
+    }
+    if value & !mask != 0 {
+        report
+            .error(&tree.place, format!("expect has bits that its mask leaves out: {:#x}", value & !mask))
+            .help("only the bits of the mask are compared");
         return None;
     }
     Some(Expect { value: value & mask, mask })

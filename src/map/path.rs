@@ -82,7 +82,16 @@ fn segment(text: &str, part: &str, position: usize) -> Result<Segment, PathError
     let index = match rest {
         None => None,
         Some(rest) => {
-            let digits = rest.strip_suffix(']').ok_or_else(|| wrong("a ] is missing".into(), length))?;
+            let (digits, after) =
+                rest.split_once(']').ok_or_else(|| wrong("a ] is missing".into(), length))?;
+            if !after.is_empty() {
+                let problem = if after.starts_with('[') {
+                    "an array takes one index"
+                } else {
+                    "only a dot can come after the ]"
+                };
+                return Err(wrong(problem.into(), length + digits.chars().count() + 2));
+            }
             let number = match digits.strip_prefix("0x") {
                 Some(hex) => u64::from_str_radix(hex, 16).ok().filter(|_| !hex.starts_with('+')),
                 None => digits.parse().ok().filter(|_| !digits.starts_with('+')),
@@ -100,11 +109,7 @@ impl PathError {
     }
 
     /// There is no part of this name; `names` are those there are.
-    pub fn unknown<'a>(
-        at: &str,
-        name: &str,
-        names: impl IntoIterator<Item = &'a str> + Clone,
-    ) -> PathError {
+    pub fn unknown<'a>(at: &str, name: &str, names: impl IntoIterator<Item = &'a str> + Clone) -> PathError {
         PathError::new(at, format!("has no register or group {name:?}"), suggest(name, names))
     }
 
@@ -216,7 +221,9 @@ fn follow<'a>(
             }
             Node::Group(group) => {
                 let Some((next, after)) = rest.split_first() else {
-                    return Err(PathError::new(text, format!("{path} is a group, not a register"), None));
+                    let names: Vec<_> = group.nodes.iter().map(Node::name).collect();
+                    let help = suggest("", names);
+                    return Err(PathError::new(text, format!("{path} is a group, not a register"), help));
                 };
                 let Some(found) = group.nodes.iter().find(|node| node.name() == next.name) else {
                     let names = group.nodes.iter().map(Node::name);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::check;
 use super::diagnostic::{Diagnostic, MapErrors, Place, Report, SourceFile};
-use super::keys::{Keys, number};
+use super::keys::{Keys, Rights, number, text};
+use super::layout;
 use super::library;
-use super::model::{Access, Map, OnRead, Region, UioMap, Width};
+use super::model::{Access, ByteOrder, Map, OnRead, Region, UioMap, Width};
 use super::names::{self, Seen};
 use super::nodes::{Above, read_nodes};
 use super::tree::{Tree, Value, read_file, read_text_of};
@@ -39,7 +40,7 @@ impl Map {
     /// Every mistake in it.
     pub fn parse(text: &str, origin: &str) -> Result<Loaded, MapErrors> {
         let mut report = Report::default();
-        let file = SourceFile { name: origin.into(), path: None, text: text.into() };
+        let file = SourceFile::new(origin.into(), None, text.into());
         let tree = read_text_of(file, &mut report, &mut Vec::new());
         finish(tree, origin.into(), report)
     }
@@ -75,37 +76,31 @@ fn finish(tree: Option<Tree>, origin: String, mut report: Report) -> Result<Load
 fn read_map(tree: &Tree, origin: String, report: &mut Report) -> Option<Map> {
     let start = Place { file: tree.place.file, span: 0..0 };
     let mut top = Keys::of(tree, "a device map".into(), &start, report)?;
-    let Some(device) = top.take("device") else {
-        report
-            .error(&start, "a device map needs a [device] table")
-            .help("begin with:  [device]  name = \"…\"");
-        top.tables("regions", report);
-        top.finish(report);
-        return None;
-    };
-    let mut keys = Keys::of(device, "[device]".into(), &device.place, report)?;
-    let name = keys.text("name", report);
-    match &name {
-        None if keys.take("name").is_none() => {
-            report.error(&keys.place, "[device] needs a \"name\"").help("name = \"pl061\"");
-        }
-        None => {}
-        Some(name) => names::check_device(name, &keys.place_of("name"), report),
-    }
-    let map_width = keys.width(report).unwrap_or(Width::W32);
-    let byte_order = keys.byte_order(report).unwrap_or(super::ByteOrder::Little);
     let mut map = Map {
-        name: name.unwrap_or_default(),
-        title: keys.text("title", report),
-        doc: keys.text("doc", report),
-        reference: keys.text("reference", report),
-        compatible: strings(&mut keys, "compatible", report),
-        width: map_width,
-        byte_order,
+        name: String::new(),
+        title: None,
+        doc: None,
+        reference: None,
+        compatible: Vec::new(),
+        width: Width::W32,
+        byte_order: ByteOrder::Little,
         regions: Vec::new(),
         origin,
     };
-    keys.finish(report);
+    match top.take("device") {
+        Some(device) => read_device(device, &mut map, report),
+        None => {
+            let board = tree.get("devices").is_some();
+            let help = match board {
+                true => "this is a board map: devregs.open_board() opens all its devices",
+                false => "begin with:  [device]  name = \"…\"",
+            };
+            report.missing(&start, "a device map needs a [device] table").help(help);
+            if board {
+                return None;
+            }
+        }
+    }
     let mut seen = Seen::default();
     let mut places = Vec::new();
     for (key, tree) in top.tables("regions", report) {
@@ -117,12 +112,32 @@ fn read_map(tree: &Tree, origin: String, report: &mut Report) -> Option<Map> {
     }
     if map.regions.is_empty() && !report.has_errors() {
         report
-            .error(&start, "a device map needs at least one region")
+            .missing(&start, "a device map needs at least one region")
             .help("[regions.regs]  size = 0x1000");
     }
     top.finish(report);
-    check::regions(&map, &places, report);
+    layout::regions(&map, &places, report);
     Some(map)
+}
+
+fn read_device(tree: &Tree, map: &mut Map, report: &mut Report) {
+    let Some(mut keys) = Keys::of(tree, "[device]".into(), &tree.place, report) else { return };
+    let name = keys.text("name", report);
+    match &name {
+        None if keys.take("name").is_none() => {
+            report.missing(&keys.place, "[device] needs a \"name\"").help("name = \"pl061\"");
+        }
+        None => {}
+        Some(name) => names::check_device(name, &keys.place_of("name"), report),
+    }
+    map.name = name.unwrap_or_default();
+    map.title = keys.text("title", report);
+    map.doc = keys.text("doc", report);
+    map.reference = keys.text("reference", report);
+    map.compatible = compatible(&mut keys, report);
+    map.width = keys.width(report).unwrap_or(map.width);
+    map.byte_order = keys.byte_order(report).unwrap_or(map.byte_order);
+    keys.finish(report);
 }
 
 fn read_region(
@@ -136,13 +151,9 @@ fn read_region(
     let mut keys = Keys::of(tree, format!("region {name}"), place, report)?;
     let offset = keys.number("offset", report).unwrap_or(0);
     let size = keys.need("size", report);
-    let rights = keys.rights(report);
-    let access = rights.access.unwrap_or(Access::ReadWrite);
-    if !matches!(access, Access::ReadWrite | Access::ReadOnly | Access::WriteOnly) || rights.on_write.is_some() {
-        report
-            .error(&keys.place_of("access"), "a region's access is \"rw\", \"ro\" or \"wo\"")
-            .help("give the effect of a write to its registers or fields");
-    }
+    let access = region_access(&mut keys, report);
+    let on_read = keys.on_read(report);
+    check::effects(access, &Rights { on_read, ..Rights::default() }, &keys, report);
     let width = keys.width(report).unwrap_or(map.width);
     let mut region = Region {
         name: name.into(),
@@ -155,32 +166,49 @@ fn read_region(
         uio_map: uio_map(&mut keys, report),
         pci_bar: bar(&mut keys, report),
         fifo: keys.bool("fifo", report).unwrap_or(false),
-        on_read: rights.on_read.flatten(),
+        on_read: on_read.flatten(),
         nodes: Vec::new(),
     };
     if let Some(size) = size {
-        check::region_size(&region, size, &keys.place_of("size"), report);
+        layout::region_size(&region, size, &keys, report);
     }
-    if region.fifo && region.access.readable() && region.on_read.is_none() {
+    if region.fifo && region.access.readable() && on_read.is_none() {
         region.on_read = Some(OnRead::ModifyExternal);
     }
     let above = Above {
         width,
         byte_order: region.byte_order,
         access: region.access,
-        place: place.clone(),
+        on_read: region.on_read,
         region: tree,
-        size: region.size,
         prefix: String::new(),
         depth: 0,
     };
     region.nodes = read_nodes(&mut keys, tree, &above, seen, report);
     keys.finish(report);
     if size.is_some() {
-        check::nodes(&region, report, seen);
+        layout::region(&region, place, seen, report);
     }
     Some(region)
 }
+
+/// A region is mapped in one of three ways; what is finer is said of its registers.
+fn region_access(keys: &mut Keys<'_>, report: &mut Report) -> Access {
+    let plain = [("rw", Access::ReadWrite), ("ro", Access::ReadOnly), ("wo", Access::WriteOnly)];
+    match keys.take("access").map(|tree| (&tree.value, &tree.place)) {
+        Some((Value::Text(text), place)) if SHORT_ACCESS.contains(&text.as_str()) => {
+            report
+                .error(place, format!("the access of a region is \"rw\", \"ro\" or \"wo\", not {text:?}"))
+                .help("give effects, and what can be written once, to its registers or fields");
+            Access::ReadWrite
+        }
+        _ => keys.choice("access", &plain, report).unwrap_or(Access::ReadWrite),
+    }
+}
+
+/// What registers and fields know and regions do not.
+const SHORT_ACCESS: [&str; 12] =
+    ["rw-once", "wo-once", "w1c", "w1s", "w1t", "w0c", "w0s", "w0t", "wc", "ws", "rc", "rs"];
 
 fn uio_map(keys: &mut Keys<'_>, report: &mut Report) -> Option<UioMap> {
     let tree = keys.take("uio-map")?;
@@ -205,20 +233,27 @@ fn bar(keys: &mut Keys<'_>, report: &mut Report) -> Option<u8> {
     fits
 }
 
-fn strings(keys: &mut Keys<'_>, name: &'static str, report: &mut Report) -> Vec<String> {
-    let Some(tree) = keys.take(name) else { return Vec::new() };
+fn compatible(keys: &mut Keys<'_>, report: &mut Report) -> Vec<String> {
+    let Some(tree) = keys.take("compatible") else { return Vec::new() };
     let Value::List(items) = &tree.value else {
-        report.error(&tree.place, format!("{name} is a list of strings, not {}", tree.kind()));
+        report.error(&tree.place, format!("compatible is a list of strings, not {}", tree.kind()));
         return Vec::new();
     };
     let mut strings = Vec::new();
     for item in items {
-        match &item.value {
-            Value::Text(text) => strings.push(text.clone()),
-            _ => {
-                report.error(&item.place, format!("{name} is a list of strings; this is {}", item.kind()));
+        let Some(string) = text(item, "a compatible", report) else { continue };
+        if string.is_empty() {
+            report.error(&item.place, "an empty string fits no device");
+        }
+        if let Some(ids) = string.strip_prefix("pci:") {
+            let id = |id: &str| id.len() == 4 && id.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+            if !ids.split_once(':').is_some_and(|(vendor, device)| id(vendor) && id(device)) {
+                report
+                    .error(&item.place, format!("{string:?} is no PCI id"))
+                    .help("vendor and device, of four lower-case hex digits each: \"pci:10ee:7021\"");
             }
         }
+        strings.push(string);
     }
     strings
 }

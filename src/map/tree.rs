@@ -1,15 +1,22 @@
 //! TOML with places: each key and value knows its file and span, so that files can be laid over each other.
 
-use std::path::{Component, Path};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Component, Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Place, Report, SourceFile};
 use super::library;
+use super::toml10;
 
 /// A larger file is no map.
 const MOST_BYTES: u64 = 64 << 20;
+
+/// More files than these include each other over and over.
+const MOST_FILES: usize = 256;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -66,9 +73,18 @@ impl Tree {
         match (&mut self.value, over.value) {
             (Value::Table(below), Value::Table(above)) => {
                 self.place = over.place;
+                // Worth its making for long tables only.
+                let known: Option<HashMap<String, usize>> = (above.len() > 8).then(|| {
+                    below.iter().enumerate().map(|(index, (key, _))| (key.name.clone(), index)).collect()
+                });
                 for (key, tree) in above {
-                    match below.iter_mut().find(|(known, _)| known.name == key.name) {
-                        Some((known, old)) => {
+                    let index = match &known {
+                        Some(known) => known.get(&key.name).copied(),
+                        None => below.iter().position(|(known, _)| known.name == key.name),
+                    };
+                    match index {
+                        Some(index) => {
+                            let (known, old) = &mut below[index];
                             known.place = key.place;
                             old.overlay(tree);
                         }
@@ -90,52 +106,68 @@ pub(super) fn read_file(path: &Path, name: String, report: &mut Report) -> Optio
             return None;
         }
     };
-    let file = SourceFile { name, path: Some(path.into()), text };
-    read_text_of(file, report, &mut Vec::new())
+    read_text_of(SourceFile::new(name, Some(path.into()), text), report, &mut Vec::new())
 }
 
 fn read_text(path: &Path) -> Result<String, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_string(),
+    let failed = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => "there is no such file".to_string(),
+        ErrorKind::PermissionDenied => "no permission to read this file".to_string(),
         _ => error.to_string(),
-    })?;
+    };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
     if metadata.is_dir() {
-        return Err("is a directory, not a file".into());
+        return Err("this is a directory, not a file".into());
     }
-    if metadata.len() > MOST_BYTES {
-        return Err(format!("is {} bytes long: too long for a map", metadata.len()));
+    // A device or a pipe may never end.
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(format!("this is longer than {} MiB: too long for a map", MOST_BYTES >> 20));
     }
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     String::from_utf8(bytes).map_err(|error| {
-        format!("is not UTF-8, as TOML is: byte {} is wrong", error.utf8_error().valid_up_to())
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("this is not UTF-8, as TOML is: byte {} is wrong, in line {line}", good.len())
     })
 }
 
 /// Reads a text and what it includes. `above` are the files that include it.
-pub(super) fn read_text_of(
-    file: SourceFile,
-    report: &mut Report,
-    above: &mut Vec<String>,
-) -> Option<Tree> {
+pub(super) fn read_text_of(file: SourceFile, report: &mut Report, above: &mut Vec<String>) -> Option<Tree> {
     let index = report.files.len();
     let path = file.path.clone();
     let name = file.name.clone();
-    // A byte-order mark is blank, so that places stay right.
-    let text = match file.text.strip_prefix('\u{feff}') {
-        Some(rest) => format!("   {rest}"),
-        None => file.text.clone(),
-    };
-    report.files.push(SourceFile { text: text.clone(), ..file });
+    // Kept whole for messages, which the parser's borrows would stand in the way of.
+    let text = file.text.clone();
+    report.files.push(file);
     let (table, errors) = DeTable::parse_recoverable(&text);
-    for error in &errors {
+    /// A file that is no TOML at all has mistakes without end.
+    const MOST: usize = 100;
+    for error in errors.iter().take(MOST) {
         let span = error.span().unwrap_or(0..0);
-        report.error(&Place { file: index, span }, first_line(error.message()));
+        // The parser's words for a value that is not there are about strings.
+        let missing =
+            text.get(span.start..).is_some_and(|rest| rest.lines().next().is_none_or(str::is_empty));
+        let message = match error.message() {
+            message if missing && message.starts_with("string values must be quoted") => {
+                "a value is missing".into()
+            }
+            message => first_line(message),
+        };
+        let found = report.error(&Place { file: index, span }, message);
+        if error.message().starts_with("duplicate key") {
+            found.help("each key and each [table] is given once");
+        }
     }
     if !errors.is_empty() {
         return None;
     }
+    for newer in toml10::newer(&text) {
+        report.error(&Place { file: index, span: newer.span }, newer.problem).help(newer.help);
+    }
     let span = table.span();
-    let mut tree = Tree { place: Place { file: index, span }, value: convert_table(table.into_inner(), index) };
+    let mut tree =
+        Tree { place: Place { file: index, span }, value: convert_table(table.into_inner(), index) };
     let Value::Table(entries) = &mut tree.value else { return None };
     let Some(at) = entries.iter().position(|(key, _)| key.name == "include") else {
         return Some(tree);
@@ -144,11 +176,10 @@ pub(super) fn read_text_of(
     above.push(name);
     let mut base: Option<Tree> = None;
     for (included, place) in include_names(&list, report) {
-        if let Some(tree) = include(&included, &place, path.as_deref(), report, above) {
-            match &mut base {
-                None => base = Some(tree),
-                Some(base) => base.overlay(tree),
-            }
+        match (include(&included, &place, path.as_deref(), report, above), &mut base) {
+            (None, _) => report.incomplete = true,
+            (Some(tree), None) => base = Some(tree),
+            (Some(tree), Some(base)) => base.overlay(tree),
         }
     }
     above.pop();
@@ -188,21 +219,30 @@ fn include(
     report: &mut Report,
     above: &mut Vec<String>,
 ) -> Option<Tree> {
-    let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-    if !inside || name.is_empty() {
+    if name.is_empty() {
+        report.error(place, "the name of a file to include is empty");
+        return None;
+    }
+    let parts = || Path::new(name).components().filter(|part| *part != Component::CurDir);
+    if !parts().all(|part| matches!(part, Component::Normal(_))) {
         report
             .error(place, format!("{name:?} lies outside the folder of this file"))
             .help("an included file lies beside the file that includes it, or in a folder below");
         return None;
     }
+    if report.files.len() >= MOST_FILES {
+        report.error(place, format!("more than {MOST_FILES} files are included, counting repetitions"));
+        return None;
+    }
+    let inner: PathBuf = parts().collect();
     let (shown, path, text) = match from {
-        None => match library::text(name) {
+        None => match library::text(&report.files[place.file].name, &inner) {
             Some((origin, text)) => (origin, None, Ok(text.to_string())),
-            None => (name.to_string(), None, Err("is no file of the library".to_string())),
+            None => (name.to_string(), None, Err("there is no such file in the library".to_string())),
         },
         Some(from) => {
             let folder = from.parent().unwrap_or(Path::new(""));
-            let path = folder.join(name);
+            let path = folder.join(inner);
             // A symbolic link could lead out of the folder all the same.
             let real = path.canonicalize();
             let home = match folder.as_os_str().is_empty() {
@@ -211,7 +251,7 @@ fn include(
             };
             let text = match (real, home) {
                 (Ok(real), Ok(home)) if !real.starts_with(&home) => {
-                    Err("lies outside the folder of this file, through a symbolic link".into())
+                    Err("it lies outside the folder of this file, through a symbolic link".into())
                 }
                 _ => read_text(&path),
             };
@@ -223,7 +263,7 @@ fn include(
         return None;
     }
     match text {
-        Ok(text) => read_text_of(SourceFile { name: shown, path, text }, report, above),
+        Ok(text) => read_text_of(SourceFile::new(shown, path, text), report, above),
         Err(problem) => {
             report.error(place, format!("cannot include {name}: {problem}"));
             None
@@ -246,7 +286,9 @@ fn convert(value: Spanned<DeValue<'_>>, file: usize) -> Tree {
         DeValue::Table(table) => convert_table(table, file),
         DeValue::Array(items) => Value::List(items.into_iter().map(|item| convert(item, file)).collect()),
         DeValue::String(text) => Value::Text(text.into_owned()),
-        DeValue::Integer(number) => Value::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok()),
+        DeValue::Integer(number) => {
+            Value::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok())
+        }
         DeValue::Boolean(value) => Value::Bool(value),
         DeValue::Float(_) => Value::Float,
         DeValue::Datetime(_) => Value::Date,

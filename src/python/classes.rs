@@ -65,8 +65,7 @@ fn shape(py: Python<'_>, node: &Node, holder: &Bound<'_, PyType>) -> PyResult<Ar
         }
         Node::Group(info) => {
             let base = py.get_type::<PyGroup>();
-            let parts =
-                info.nodes.iter().map(|node| shape(py, node, &base)).collect::<PyResult<Vec<_>>>()?;
+            let parts = info.nodes.iter().map(|node| shape(py, node, &base)).collect::<PyResult<Vec<_>>>()?;
             let ty = slotted(py, &info.name, &base, parts.iter().map(|p| &**p), info.doc.as_deref())?;
             (ty, Kind::Group(parts))
         }

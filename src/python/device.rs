@@ -112,11 +112,7 @@ pub(super) fn wrap<'py>(map: Bound<'py, PyMap>, device: Device) -> PyResult<Boun
     }
     let filled: Vec<_> = parts.iter().map(|(_, object)| object.clone_ref(py)).collect();
     let group = GroupSeed { label: device.map().name.clone(), path: String::new(), parts };
-    let seed = DeviceSeed {
-        device: Arc::new(device),
-        map: map.unbind(),
-        group: Py::new(py, group)?,
-    };
+    let seed = DeviceSeed { device: Arc::new(device), map: map.unbind(), group: Py::new(py, group)? };
     let device = classes.ty.bind(py).call1((seed,))?;
     for ((_, shape), object) in classes.parts.iter().zip(filled) {
         if let Some(attribute) = &shape.attribute {

@@ -2,7 +2,8 @@
 
 use nix::libc;
 use pyo3::exceptions::{
-    PyBufferError, PyException, PyKeyboardInterrupt, PyOSError, PyPermissionError, PyTimeoutError, PyValueError,
+    PyBufferError, PyException, PyKeyboardInterrupt, PyOSError, PyPermissionError, PyTimeoutError,
+    PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -34,14 +35,9 @@ pub(super) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let made = py.get_type::<PyType>().call1((name, PyTuple::new(py, bases)?, names))?;
         Ok(made.cast_into::<PyType>()?.unbind())
     };
-    let base = make(
-        "DevregsError",
-        "Base of every error of devregs.",
-        &[&py.get_type::<PyException>()],
-    )?;
-    let make = |name: &str, doc: &str, standard: Bound<'_, PyType>| {
-        make(name, doc, &[base.bind(py), &standard])
-    };
+    let base = make("DevregsError", "Base of every error of devregs.", &[&py.get_type::<PyException>()])?;
+    let make =
+        |name: &str, doc: &str, standard: Bound<'_, PyType>| make(name, doc, &[base.bind(py), &standard]);
     let kinds = Kinds {
         map: make(
             "MapError",
@@ -63,11 +59,7 @@ pub(super) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
             "A source cannot be opened, or went away. `errno` is set where the system gave one.",
             py.get_type::<PyOSError>(),
         )?,
-        timeout: make(
-            "WaitTimeout",
-            "A wait ran out of time.",
-            py.get_type::<PyTimeoutError>(),
-        )?,
+        timeout: make("WaitTimeout", "A wait ran out of time.", py.get_type::<PyTimeoutError>())?,
     };
     module.add("DevregsError", base)?;
     module.add("MapError", &kinds.map)?;

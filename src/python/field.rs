@@ -215,9 +215,7 @@ impl PyField {
         let _ = owner;
         let field = slf.get();
         match instance {
-            Some(object) if !object.is_none() => {
-                field.read(slf.py(), &field.register(object)?.register)
-            }
+            Some(object) if !object.is_none() => field.read(slf.py(), &field.register(object)?.register),
             _ => Ok(slf.clone().into_any()),
         }
     }
@@ -248,10 +246,7 @@ impl PyField {
 }
 
 /// The effect as map files spell it.
-fn effect_name(
-    _py: Python<'_>,
-    name: serde_json::Result<serde_json::Value>,
-) -> PyResult<Option<String>> {
+fn effect_name(_py: Python<'_>, name: serde_json::Result<serde_json::Value>) -> PyResult<Option<String>> {
     let name = name.map_err(|error| PyTypeError::new_err(error.to_string()))?;
     Ok(name.as_str().map(String::from))
 }

@@ -48,10 +48,7 @@ impl PyGroup {
     }
 
     /// The part at a path; a field at its end is not followed but returned as its name.
-    fn walk<'py>(
-        slf: &Bound<'py, Self>,
-        text: &str,
-    ) -> PyResult<(Bound<'py, PyAny>, Option<String>)> {
+    fn walk<'py>(slf: &Bound<'py, Self>, text: &str) -> PyResult<(Bound<'py, PyAny>, Option<String>)> {
         let py = slf.py();
         let path = Path::parse(text).map_err(|error| Failed(error.into()))?;
         let mut here = slf.clone().into_any();
@@ -144,7 +141,9 @@ impl PyGroup {
     fn __setattr__(&self, name: &str, _value: &Bound<'_, PyAny>) -> PyResult<()> {
         let known = self.parts.iter().any(|(known, _)| known == name);
         Err(PyAttributeError::new_err(match known {
-            true => format!("a register is not assigned to but written: {name}.write(value), or {name}.FIELD = value"),
+            true => format!(
+                "a register is not assigned to but written: {name}.write(value), or {name}.FIELD = value"
+            ),
             false => format!("{} has no part {name:?} to set", self.label),
         }))
     }
@@ -159,7 +158,11 @@ impl PyGroup {
     }
 
     fn __repr__(&self) -> String {
-        format!("<{} with {}>", self.label, self.parts.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", "))
+        format!(
+            "<{} with {}>",
+            self.label,
+            self.parts.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", ")
+        )
     }
 
     fn _ipython_key_completions_(&self) -> Vec<String> {
@@ -222,7 +225,8 @@ impl PyArray {
     }
 
     fn __len__(&self) -> PyResult<usize> {
-        usize::try_from(self.count()).map_err(|_| PyIndexError::new_err("the array is longer than this machine counts"))
+        usize::try_from(self.count())
+            .map_err(|_| PyIndexError::new_err("the array is longer than this machine counts"))
     }
 
     fn __getitem__<'py>(&self, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -237,7 +241,11 @@ impl PyArray {
             return Ok(list.into_any());
         }
         let wanted = index.extract::<i64>().map_err(|_| {
-            PyTypeError::new_err(format!("{}[…] takes an integer or a slice, not {}", self.path, super::values::kind(index)))
+            PyTypeError::new_err(format!(
+                "{}[…] takes an integer or a slice, not {}",
+                self.path,
+                super::values::kind(index)
+            ))
         })?;
         let from_end = self.count().checked_sub(wanted.unsigned_abs());
         match u64::try_from(wanted) {
@@ -271,13 +279,8 @@ pub(crate) fn place<'py>(
     if shape.array.is_none() {
         return element(py, shape, region, offset, path);
     }
-    let array = PyArray {
-        path,
-        shape: shape.clone(),
-        region: region.clone(),
-        offset,
-        made: Mutex::default(),
-    };
+    let array =
+        PyArray { path, shape: shape.clone(), region: region.clone(), offset, made: Mutex::default() };
     Ok(Bound::new(py, array)?.into_any())
 }
 

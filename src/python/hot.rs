@@ -12,13 +12,13 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use pyo3::pyclass::boolean_struct::True;
-use pyo3::{PyClass, PyTypeInfo};
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
+use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
+use pyo3::{PyClass, PyTypeInfo};
 
 use super::errors::Failed;
 use super::field::PyField;
@@ -45,7 +45,7 @@ pub(super) fn install(py: Python<'_>) -> PyResult<()> {
 
 const READ: &CStr = c"read($self, /)\n--\n\nRead the register: one load.";
 const WRITE: &CStr = c"write($self, value, /)\n--\n\nWrite the register: one store, no load.";
-const MODIFY: &CStr = c"modify($self, fields={}, /, **kwargs)\n--\n\nWrite some fields and keep the others: one load and one store.";
+const MODIFY: &CStr = c"modify($self, fields=None, /, **kwargs)\n--\n\nWrite some fields and keep the others: one load and one store.";
 
 /// The slots of `Field` as pyo3 made them.
 static LONG_WAY: PyOnceLock<(ffi::descrgetfunc, ffi::descrsetfunc)> = PyOnceLock::new();
@@ -397,7 +397,9 @@ unsafe extern "C" fn field_set(slf: Object, object: Object, value: Object) -> c_
     }
     if value.is_null() {
         return long_way(-1, |_| {
-            Err(pyo3::exceptions::PyAttributeError::new_err("a field belongs to the map and cannot be deleted"))
+            Err(pyo3::exceptions::PyAttributeError::new_err(
+                "a field belongs to the map and cannot be deleted",
+            ))
         });
     }
     long_way(-1, |py| match LONG_WAY.get(py) {
@@ -409,4 +411,3 @@ unsafe extern "C" fn field_set(slf: Object, object: Object, value: Object) -> c_
         None => Err(PanicException::new_err("devregs is not installed")),
     })
 }
-

@@ -64,6 +64,10 @@ impl PyInterrupt {
         Ok(self.get()?.as_raw_fd())
     }
 
+    fn __bool__(&self) -> bool {
+        self.interrupt.is_some()
+    }
+
     fn __repr__(&self) -> String {
         match &self.interrupt {
             Some(interrupt) => format!("<interrupt of {}, count {}>", self.source, interrupt.count()),

@@ -62,7 +62,7 @@ fn load<'py>(map: &Bound<'py, PyAny>) -> PyResult<Bound<'py, map::PyMap>> {
 
 /// Open a device: lay a map over a source.
 #[pyfunction]
-#[pyo3(signature = (map, source, *, verify = true, shared = false, root = None))]
+#[pyo3(signature = (map, source, *, verify = true, shared = false, root = None), text_signature = "(map, source, *, verify=True, shared=False, root='/')")]
 fn open<'py>(
     map: &Bound<'py, PyAny>,
     source: &Bound<'py, PyAny>,
@@ -96,7 +96,7 @@ fn builtin_maps() -> Vec<String> {
 
 /// UIO devices and PCI functions of this machine, and the maps of the library that fit each.
 #[pyfunction]
-#[pyo3(signature = (root = None))]
+#[pyo3(signature = (root = None), text_signature = "(root='/')")]
 fn scan(py: Python<'_>, root: Option<PathBuf>) -> PyResult<Bound<'_, PyAny>> {
     let root = root.unwrap_or_else(|| PathBuf::from("/"));
     let found = py.detach(|| serde_json::to_string(&scan_sources(&root)));

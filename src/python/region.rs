@@ -68,7 +68,7 @@ impl PyRegion {
     }
 
     /// A memoryview over the region, or over `size` bytes of it from `offset`.
-    #[pyo3(signature = (flags = None, *, offset = None, size = None))]
+    #[pyo3(signature = (flags = None, *, offset = None, size = None), text_signature = "($self, flags=None, *, offset=0, size=None)")]
     fn view<'py>(
         &self,
         py: Python<'py>,
@@ -130,7 +130,7 @@ impl PyRegion {
         Ok(self.0.write(offset, value, width).map_err(Failed)?)
     }
 
-    #[pyo3(signature = (buffer, offset = None, *, width = None, fixed = None))]
+    #[pyo3(signature = (buffer, offset = None, *, width = None, fixed = None), text_signature = "($self, buffer, offset=0, *, width=None, fixed=None)")]
     fn read_into(
         &self,
         py: Python<'_>,
@@ -149,7 +149,7 @@ impl PyRegion {
         Ok(py.detach(|| self.0.read_into(bytes, offset, width, fixed)).map_err(Failed)?)
     }
 
-    #[pyo3(signature = (buffer, offset = None, *, width = None, fixed = None))]
+    #[pyo3(signature = (buffer, offset = None, *, width = None, fixed = None), text_signature = "($self, buffer, offset=0, *, width=None, fixed=None)")]
     fn write_from(
         &self,
         py: Python<'_>,

@@ -153,11 +153,7 @@ impl PyRegister {
     }
 
     #[pyo3(signature = (fields = None, /, **kwargs))]
-    fn encode(
-        &self,
-        fields: Option<&Bound<'_, PyAny>>,
-        kwargs: Option<&Bound<'_, PyDict>>,
-    ) -> PyResult<u64> {
+    fn encode(&self, fields: Option<&Bound<'_, PyAny>>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<u64> {
         let (mask, bits) = self.gather(fields, kwargs, Use::Write)?;
         Ok(self.register.encode(mask, bits))
     }

@@ -60,9 +60,9 @@ pub(super) fn seconds(value: Option<f64>, what: &str) -> PyResult<Option<Duratio
 
 fn index<'py>(value: &Bound<'py, PyAny>, at: &dyn Fn() -> String) -> PyResult<Bound<'py, PyAny>> {
     let operator = value.py().import("operator")?;
-    operator.call_method1("index", (value,)).map_err(|_| {
-        PyTypeError::new_err(format!("{}: an integer is needed, not {}", at(), kind(value)))
-    })
+    operator
+        .call_method1("index", (value,))
+        .map_err(|_| PyTypeError::new_err(format!("{}: an integer is needed, not {}", at(), kind(value))))
 }
 
 /// The value as a person reads it: hexadecimal where it is large.

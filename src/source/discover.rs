@@ -64,7 +64,12 @@ fn found_uio(uio: &uio::Uio) -> Found {
         maps: uio
             .maps
             .iter()
-            .map(|map| FoundMap { index: map.index, name: map.name.clone(), address: map.address, size: map.size })
+            .map(|map| FoundMap {
+                index: map.index,
+                name: map.name.clone(),
+                address: map.address,
+                size: map.size,
+            })
             .collect(),
         fits: Vec::new(),
     }
@@ -73,7 +78,12 @@ fn found_uio(uio: &uio::Uio) -> Found {
 fn found_pci(pci: &pci::Pci) -> Found {
     let bars = (0..6u8).filter_map(|index| {
         let bar = pci::bar(pci.folder(), index).filter(|bar| bar.memory)?;
-        Some(FoundMap { index: index.into(), name: format!("BAR{index}"), address: bar.start, size: bar.size })
+        Some(FoundMap {
+            index: index.into(),
+            name: format!("BAR{index}"),
+            address: bar.start,
+            size: bar.size,
+        })
     });
     Found {
         source: format!("pci:{}", pci.address),

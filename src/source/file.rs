@@ -19,14 +19,7 @@ impl Plain {
     }
 
     pub fn span(&self, region: &map::Region) -> Span {
-        Span {
-            path: self.path.clone(),
-            file: None,
-            flags: 0,
-            offset: region.offset,
-            skip: 0,
-            physical: None,
-        }
+        Span { path: self.path.clone(), file: None, flags: 0, offset: region.offset, skip: 0, physical: None }
     }
 }
 

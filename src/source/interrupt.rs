@@ -44,9 +44,8 @@ struct Seen {
 
 impl Interrupt {
     pub(super) fn open(name: &str, node: &Path, sysfs: &Path, config: PathBuf) -> io::Result<Interrupt> {
-        let open = |write| {
-            OpenOptions::new().read(true).write(write).custom_flags(libc::O_NONBLOCK).open(node)
-        };
+        let open =
+            |write| OpenOptions::new().read(true).write(write).custom_flags(libc::O_NONBLOCK).open(node);
         // Enabling needs write access; counting does not.
         let file = open(true).or_else(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => open(false),
@@ -194,7 +193,11 @@ impl Interrupt {
     /// Why reading the count failed: the kernel says EIO both for no interrupt and for no device.
     fn gone(&self, error: &io::Error) -> Error {
         if !self.sysfs.join("name").exists() {
-            return self.failed("the UIO device is gone", error, Some("was its driver unbound, or the card removed?"));
+            return self.failed(
+                "the UIO device is gone",
+                error,
+                Some("was its driver unbound, or the card removed?"),
+            );
         }
         match error.raw_os_error() {
             Some(libc::EIO) => self.failed(

@@ -54,13 +54,7 @@ impl Mem {
         })
     }
 
-    pub fn explain(
-        &self,
-        step: &Step,
-        span: &Span,
-        region: &map::Region,
-        error: &io::Error,
-    ) -> Known {
+    pub fn explain(&self, step: &Step, span: &Span, region: &map::Region, error: &io::Error) -> Known {
         let path = span.path.display();
         let (start, last) = (span.offset, span.offset + (region.size - 1));
         let known = |problem: String, remedy: &str| Some((problem, Some(remedy.to_string())));
@@ -85,15 +79,21 @@ impl Mem {
             },
             (Step::Map, libc::EPERM) => match self.owner(start, last) {
                 Some(owner) if owner == RAM => known(
-                    format!("{start:#x} to {last:#x} is RAM, which the kernel keeps from /dev/mem (STRICT_DEVMEM)"),
+                    format!(
+                        "{start:#x} to {last:#x} is RAM, which the kernel keeps from /dev/mem (STRICT_DEVMEM)"
+                    ),
                     "is the address right?",
                 ),
                 Some(owner) => known(
-                    format!("{start:#x} to {last:#x} is claimed by {owner:?}, and the kernel keeps claimed ranges from /dev/mem (IO_STRICT_DEVMEM)"),
+                    format!(
+                        "{start:#x} to {last:#x} is claimed by {owner:?}, and the kernel keeps claimed ranges from /dev/mem (IO_STRICT_DEVMEM)"
+                    ),
                     "unbind that driver and use uio:, or boot with iomem=relaxed",
                 ),
                 None => known(
-                    format!("the kernel keeps {start:#x} to {last:#x} from /dev/mem: it is RAM (STRICT_DEVMEM), or a driver claims it (IO_STRICT_DEVMEM)"),
+                    format!(
+                        "the kernel keeps {start:#x} to {last:#x} from /dev/mem: it is RAM (STRICT_DEVMEM), or a driver claims it (IO_STRICT_DEVMEM)"
+                    ),
                     "look at /proc/iomem as root; use uio:, or boot with iomem=relaxed",
                 ),
             },
@@ -125,8 +125,7 @@ impl Mem {
             let depth = line.len() - line.trim_start().len();
             let Some((range, name)) = line.trim().split_once(" : ") else { continue };
             let Some((from, to)) = range.split_once('-') else { continue };
-            let (Ok(from), Ok(to)) = (u64::from_str_radix(from, 16), u64::from_str_radix(to, 16))
-            else {
+            let (Ok(from), Ok(to)) = (u64::from_str_radix(from, 16), u64::from_str_radix(to, 16)) else {
                 continue;
             };
             if from <= last && start <= to && to != 0 {

@@ -54,11 +54,10 @@ impl Mock {
 
     pub fn span(&self, attached: &Attached, region: &Region) -> Result<Span, SourceError> {
         let failed = |problem: String| SourceError::new(attached, problem);
-        let (_, start) = self
-            .starts
-            .iter()
-            .find(|(name, _)| *name == region.name)
-            .ok_or_else(|| failed(format!("the mock was made from a map without region {}", region.name)))?;
+        let (_, start) =
+            self.starts.iter().find(|(name, _)| *name == region.name).ok_or_else(|| {
+                failed(format!("the mock was made from a map without region {}", region.name))
+            })?;
         let file = self.file.try_clone().map_err(|error| failed(error.to_string()).errno(&error))?;
         Ok(Span {
             path: "/proc/self/fd".into(),

@@ -98,9 +98,7 @@ fn check_length(
     span: &Span,
     region: &map::Region,
 ) -> Result<(), SourceError> {
-    let metadata = file
-        .metadata()
-        .map_err(|error| attached.explain(Step::Open, span, region, &error))?;
+    let metadata = file.metadata().map_err(|error| attached.explain(Step::Open, span, region, &error))?;
     if metadata.is_dir() {
         return Err(SourceError::new(attached, "is a directory, not a file"));
     }

@@ -84,12 +84,16 @@ impl Pci {
         let index = region.pci_bar.unwrap_or(0);
         let wrong = |problem: String| SourceError::new(attached, problem);
         let Some(bar) = bar(&self.folder, index) else {
-            let there: Vec<_> = (0..6).filter(|&n| bar(&self.folder, n).is_some()).map(|n| n.to_string()).collect();
-            return Err(wrong(format!("region {} lies in BAR {index}, which the function has not", region.name))
-                .remedy(match there.is_empty() {
-                    true => "it has no BARs".into(),
-                    false => format!("it has BAR {}", there.join(", ")),
-                }));
+            let there: Vec<_> =
+                (0..6).filter(|&n| bar(&self.folder, n).is_some()).map(|n| n.to_string()).collect();
+            return Err(wrong(format!(
+                "region {} lies in BAR {index}, which the function has not",
+                region.name
+            ))
+            .remedy(match there.is_empty() {
+                true => "it has no BARs".into(),
+                false => format!("it has BAR {}", there.join(", ")),
+            }));
         };
         if !bar.memory {
             return Err(wrong(format!("BAR {index} is an I/O port range, which cannot be mapped")));
@@ -103,7 +107,10 @@ impl Pci {
         }
         if sysfs::text(&self.folder.join("enable")).as_deref() == Some("0") {
             return Err(wrong("the function is not enabled: its memory would read as all ones".into())
-                .remedy(format!("bind it to a driver, or: echo 1 > {}", self.folder.join("enable").display())));
+                .remedy(format!(
+                    "bind it to a driver, or: echo 1 > {}",
+                    self.folder.join("enable").display()
+                )));
         }
         Ok(Span {
             path: self.folder.join(format!("resource{index}")),
@@ -125,13 +132,12 @@ impl Pci {
                 "run as root; or bind the function to uio_pci_generic or vfio and give your group the device by a udev rule",
             ),
             (_, libc::EPERM) => known(
-                format!("the kernel does not allow {path}: it is locked down, or a driver claims the BAR exclusively"),
+                format!(
+                    "the kernel does not allow {path}: it is locked down, or a driver claims the BAR exclusively"
+                ),
                 "use uio: (uio_pci_generic), which lockdown allows",
             ),
-            (Step::Open, libc::ENOENT) => known(
-                format!("there is no {path}"),
-                "was the function removed?",
-            ),
+            (Step::Open, libc::ENOENT) => known(format!("there is no {path}"), "was the function removed?"),
             _ => None,
         }
     }

@@ -108,7 +108,12 @@ impl Uio {
                 attached,
                 format!(
                     "region {} is {:#x} bytes at {:#x}, but map {} ({}) has only {:#x} bytes",
-                    region.name, region.size, region.offset, map.index, map.name.escape_debug(), map.size
+                    region.name,
+                    region.size,
+                    region.offset,
+                    map.index,
+                    map.name.escape_debug(),
+                    map.size
                 ),
             )
             .remedy("is this the right map for it?"));
@@ -144,7 +149,13 @@ impl Uio {
                 true => "it has no maps".to_string(),
                 false => {
                     let maps = self.maps.iter().map(|map| {
-                        format!("{} ({}, {:#x} bytes at {:#x})", map.index, map.name.escape_debug(), map.size, map.address)
+                        format!(
+                            "{} ({}, {:#x} bytes at {:#x})",
+                            map.index,
+                            map.name.escape_debug(),
+                            map.size,
+                            map.address
+                        )
                     });
                     format!("it has the maps {}", maps.collect::<Vec<_>>().join(", "))
                 }
@@ -170,7 +181,7 @@ impl Uio {
     pub fn explain(&self, step: &Step, span: &Span, error: &io::Error) -> Known {
         match (step, error.raw_os_error()?) {
             (Step::Open, _) => self.explain_open(error),
-            (Step::Map, libc::EINVAL) if !span.skip.is_multiple_of(page_size() as u64) || self.has_small_map() => Some((
+            (Step::Map, libc::EINVAL) if span.skip % page_size() as u64 != 0 || self.has_small_map() => Some((
                 "the kernel refused to map it (EINVAL)".into(),
                 Some("a physical map smaller than a page cannot be mapped on some kernels: round its reg up to a page in the device tree".into()),
             )),
@@ -196,7 +207,9 @@ impl Uio {
                 format!("sysfs knows uio{}, but there is no {node}", self.number),
                 Some("is udev running? In a container, pass the device in".into()),
             )),
-            libc::ENODEV => Some((format!("the device behind {node} is gone"), Some("was its driver unbound?".into()))),
+            libc::ENODEV => {
+                Some((format!("the device behind {node} is gone"), Some("was its driver unbound?".into())))
+            }
             _ => None,
         }
     }

@@ -110,14 +110,23 @@ def run(rounds: int, calls: int) -> list[dict[str, object]]:
     dev.CTRL.write(VALUE)
     buffer, other = bytearray(4 * WORDS), bytearray(4 * WORDS)
     names: dict[str, object] = {
-        "dev": dev, "ctrl": dev.CTRL, "data": dev.DATA, "regs": dev.regions.regs,
-        "mv": view, "i": 0, "j": 1, "v": 0x1234,
-        "buffer": buffer, "volatile_loop": loop, "start": address(view),
+        "dev": dev,
+        "ctrl": dev.CTRL,
+        "data": dev.DATA,
+        "regs": dev.regions.regs,
+        "mv": view,
+        "i": 0,
+        "j": 1,
+        "v": 0x1234,
+        "buffer": buffer,
+        "volatile_loop": loop,
+        "start": address(view),
         "to": address(memoryview(other)),
     }
     statements = dict.fromkeys(["pass", *(s for call, base, _ in CASES for s in (base, call))])
     medians = measure(
-        {s: timer(s, names, max(calls // 200, 8) if s in SLOW else calls) for s in statements}, rounds
+        {s: timer(s, names, max(calls // 200, 8) if s in SLOW else calls) for s in statements},
+        rounds,
     )
     empty = medians["pass"]
     return [
@@ -134,7 +143,9 @@ def run(rounds: int, calls: int) -> list[dict[str, object]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=41, help="times each way is measured")
     parser.add_argument("--calls", type=int, default=20_000, help="calls in each measurement")
     parser.add_argument("--json", action="store_true")

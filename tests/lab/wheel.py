@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -88,7 +89,9 @@ def build(
         environment["PYO3_CROSS_PYTHON_VERSION"] = "3.11"
         environment["CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER"] = "aarch64-linux-gnu-gcc"
     say(f"building the wheel for {target}")
+    start = time.monotonic()
     run(command, cwd=source, env=environment)
+    say(f"built it in {time.monotonic() - start:.0f} s")
     wheels = list(out.glob("*.whl"))
     if len(wheels) != 1:
         raise LabError(f"maturin made {len(wheels)} wheels for {target}, not one")

@@ -12,10 +12,11 @@ from pathlib import Path
 import devregs
 
 ROOT = Path(__file__).parents[2]
+KIT = ROOT / "tests/python/kit.toml"
 DOC = ROOT / "docs/access-contract.md"
 
 # Each group: a title, the region traced, and its cases: a statement and its accesses, one R or W each with its width in
-# bytes and the offset in the region. `dev` is the kit of conftest.py over a file; the other names are below.
+# bytes and the offset in the region. `dev` is the kit of kit.toml over a file; the other names are below.
 GROUPS: list[tuple[str, str, list[tuple[str, str]]]] = [
     (
         "Registers",
@@ -213,17 +214,22 @@ access = "wo"
 class Bench:
     """The devices over files, the names the statements use, and where each region is mapped."""
 
-    def __init__(self, kit: str, folder: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.devices: list[devregs.Device] = []
         self.files: list[Path] = []
-        dev = self.open(kit, folder / "kit", 0xB000)
+        dev = self.open(KIT.read_text(), folder / "kit", 0xB000)
         alias = self.open(ALIAS, folder / "alias", 0x1000)
         self.view = dev.regions.regs.view()
         dev.CTRL.write(0x8001_0031)
         _ = dev.CTRL.MODE  # its enum is made once
         self.names: dict[str, object] = {
-            "dev": dev, "alias": alias, "regs": dev.regions.regs, "view": self.view,
-            "refused": refused, "help_text": help_text, "complete": self.complete,
+            "dev": dev,
+            "alias": alias,
+            "regs": dev.regions.regs,
+            "view": self.view,
+            "refused": refused,
+            "help_text": help_text,
+            "complete": self.complete,
             "print": lambda *things: [str(thing) for thing in things],
         }
         for module in ("copy", "inspect", "pickle"):
@@ -297,16 +303,17 @@ def help_text(thing: object) -> str:
 def document() -> str:
     """The page, from a run."""
     from alternatives import facts, rows, table
-    from conftest import KIT
 
     lines = [HEAD]
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(KIT, Path(folder))
+        bench = Bench(Path(folder))
         for title, region, cases in GROUPS:
             lines += [f"### {title}", "", "| call | accesses |", "| --- | --- |"]
             for statement, _ in cases:
                 accesses = bench.run(statement, region)
-                lines.append(f"| `{statement.replace('|', chr(92) + '|')}` | {accesses or 'none'} |")
+                lines.append(
+                    f"| `{statement.replace('|', chr(92) + '|')}` | {accesses or 'none'} |"
+                )
             lines.append("")
         bench.close()
     lines += [ALTERNATIVES, table(rows()), "", facts(), ""]
@@ -320,7 +327,7 @@ One call, one bus access. This page says for each call which accesses it makes: 
 instruction and lets it through in a single step, so that nothing is taken from the source code's word. The test suite
 compares every line with what the tracer sees.
 
-The device is the test kit of `tests/python/conftest.py`: `CTRL` (32 bits, offset 0), `STATUS` with write-one-to-clear
+The device is the test kit of `tests/python/kit.toml`: `CTRL` (32 bits, offset 0), `STATUS` with write-one-to-clear
 fields, write-only `COMMAND` and `ACK`, 64-bit `BIG`, big-endian 16-bit `HALF`, and so on. `refused(...)` is a call that raises an error.
 
 ## devregs

@@ -65,7 +65,7 @@ def test_a_device_that_does_not_open_closes_the_others_and_is_named(
 
 def test_a_device_that_is_another_one_is_named(board_file, memory):
     memory.write_bytes(bytes(0xA010))
-    with pytest.raises(devregs.MapError, match=r"device second-one: kit at file:.*ID is 0x0"):
+    with pytest.raises(devregs.SourceError, match=r"device second-one: file:.*ID is 0x0"):
         devregs.open_board(board_file)
     devregs.open_board(board_file, verify=False).close()
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import KIT
 from contract import DOC, GROUPS, Bench
 from tracer import SUPPORTED
 
@@ -21,7 +20,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    bench = Bench(KIT, tmp_path_factory.mktemp("contract"))
+    bench = Bench(tmp_path_factory.mktemp("contract"))
     yield bench
     bench.close()
 

@@ -38,7 +38,7 @@ def test_a_fault_is_a_bus_error_that_says_where(broken):
 
 
 @pytest.mark.parametrize(
-    "access, write, width",
+    ("access", "write", "width"),
     [
         (lambda d: d.CTRL.read(), False, 32),
         (lambda d: d.CTRL.EN, False, 32),
@@ -146,7 +146,11 @@ def run(kit_path: Path, memory: Path, script: str, **more) -> subprocess.Complet
     code = textwrap.dedent(SETUP) + textwrap.dedent(script)
     return subprocess.run(
         [sys.executable, "-c", code, kit_path, memory],
-        capture_output=True, text=True, timeout=60, check=False, **more,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **more,
     )
 
 
@@ -169,12 +173,16 @@ def test_faulthandler_keeps_working(kit_path, memory, order):
         "both": "faulthandler.enable(); first = broken(); faulthandler.disable(); faulthandler.enable(); device = broken()",
         "between": "device = broken(); faulthandler.enable(); faulthandler.disable(); device = broken()",
     }[order]
-    done = run(kit_path, memory, f"""
+    done = run(
+        kit_path,
+        memory,
+        f"""
     {script}
     assert all(contained(device) for _ in range(100))
     print("contained", flush=True)
     device.regions.regs.view()[0]
-    """)
+    """,
+    )
     assert done.stdout == "contained\n"
     assert done.returncode == -signal.SIGBUS
     assert "devregs: kit.CTRL (region regs + 0x0)" in done.stderr
@@ -184,7 +192,10 @@ def test_faulthandler_keeps_working(kit_path, memory, order):
 
 
 def test_an_applications_own_handler_keeps_its_signals(kit_path, memory):
-    done = run(kit_path, memory, """
+    done = run(
+        kit_path,
+        memory,
+        """
     seen = []
     signal.signal(signal.SIGBUS, lambda *_: seen.append("bus"))
     device = broken()
@@ -193,12 +204,18 @@ def test_an_applications_own_handler_keeps_its_signals(kit_path, memory):
     signal.raise_signal(signal.SIGBUS)
     assert contained(device)
     print(seen)
-    """)
+    """,
+    )
     assert (done.stdout, done.returncode) == ("['bus', 'bus']\n", 0), done.stderr
 
 
-def test_a_handler_set_afterwards_is_obeyed_and_our_faults_come_back_with_the_next_open(kit_path, memory):
-    done = run(kit_path, memory, """
+def test_a_handler_set_afterwards_is_obeyed_and_our_faults_come_back_with_the_next_open(
+    kit_path, memory
+):
+    done = run(
+        kit_path,
+        memory,
+        """
     seen = []
     device = broken()
     signal.signal(signal.SIGBUS, lambda *_: seen.append("bus"))
@@ -206,7 +223,8 @@ def test_a_handler_set_afterwards_is_obeyed_and_our_faults_come_back_with_the_ne
     assert contained(device) and contained(other)
     os.kill(os.getpid(), signal.SIGBUS)
     print(seen)
-    """)
+    """,
+    )
     assert (done.stdout, done.returncode) == ("['bus']\n", 0), done.stderr
 
 
@@ -220,7 +238,10 @@ def test_a_signal_sent_from_outside_does_what_it_did(kit_path, memory, number):
 
 
 def test_after_fork_and_in_threads(kit_path, memory):
-    done = run(kit_path, memory, """
+    done = run(
+        kit_path,
+        memory,
+        """
     device = broken()
     results = []
     thread = threading.Thread(target=lambda: results.append(contained(device)))
@@ -230,12 +251,17 @@ def test_after_fork_and_in_threads(kit_path, memory):
         os._exit(0 if contained(device) else 1)
     results.append(os.waitpid(child, 0)[1] == 0)
     print(results)
-    """)
+    """,
+    )
     assert (done.stdout, done.returncode) == ("[True, True]\n", 0), done.stderr
 
 
 def test_another_librarys_fault_is_not_ours(kit_path, memory):
-    done = run(kit_path, memory, "import ctypes; device = broken(); assert contained(device); ctypes.string_at(8)")
+    done = run(
+        kit_path,
+        memory,
+        "import ctypes; device = broken(); assert contained(device); ctypes.string_at(8)",
+    )
     assert (done.returncode, done.stderr) == (-signal.SIGSEGV, "")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import devregs
 import pytest
@@ -44,7 +44,9 @@ def count(register, field: str, times: int) -> None:
 
 def test_between_threads(counts):
     with devregs.open(*counts) as device:
-        threads = [threading.Thread(target=count, args=(device.R, f"F{n}", 20_000)) for n in range(4)]
+        threads = [
+            threading.Thread(target=count, args=(device.R, f"F{n}", 20_000)) for n in range(4)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -65,7 +67,9 @@ for _ in range(100_000):
 def test_between_processes(counts):
     children = [
         subprocess.Popen(
-            [sys.executable, "-c", CHILD, *map(str, counts), f"F{n}"], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", CHILD, *map(str, counts), f"F{n}"],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for n in range(4)
     ]
@@ -105,7 +109,8 @@ def test_between_two_devices_of_one_process(counts):
     """What they share is the file: each has its own lock, as two processes have."""
     devices = [devregs.open(*counts, shared=True) for _ in range(2)]
     threads = [
-        threading.Thread(target=count, args=(device.R, f"F{n}", 5000)) for n, device in enumerate(devices)
+        threading.Thread(target=count, args=(device.R, f"F{n}", 5000))
+        for n, device in enumerate(devices)
     ]
     for thread in threads:
         thread.start()
@@ -119,11 +124,15 @@ def test_between_two_devices_of_one_process(counts):
 def test_the_kernel_releases_the_lock_of_a_process_that_dies(counts):
     """Killed at any moment, it blocks nobody."""
     loop = (
-        CHILD.replace("range(100_000)", "iter(int, 1)").replace(" + 1", " | 1").replace("A=1, timeout=60", "A=0")
+        CHILD.replace("range(100_000)", "iter(int, 1)")
+        .replace(" + 1", " | 1")
+        .replace("A=1, timeout=60", "A=0")
     )
     with devregs.open(*counts, shared=True) as device:
         for _ in range(5):
-            child = subprocess.Popen([sys.executable, "-c", loop, *map(str, counts), "F3"], stdout=subprocess.DEVNULL)
+            child = subprocess.Popen(
+                [sys.executable, "-c", loop, *map(str, counts), "F3"], stdout=subprocess.DEVNULL
+            )
             deadline = time.monotonic() + 30
             while device.R.F3 == 0 and time.monotonic() < deadline:
                 time.sleep(0.001)
@@ -155,7 +164,9 @@ for _ in range(200):
 stop.set()
 thread.join()
 """
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, *map(str, counts)], timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, *map(str, counts)], timeout=60, check=False
+    )
     assert done.returncode == 0
 
 
@@ -169,6 +180,6 @@ def test_a_shared_device_does_what_any_device_does(counts):
         assert device.R.F0 == 1
         with pytest.raises(devregs.MapError):
             device.R.F0 = 1 << 16
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(Path("/proc/self/fd").iterdir())
     devregs.open(*counts, shared=True).close()
-    assert len(set(os.listdir("/proc/self/fd")) - before) <= 1
+    assert len(set(Path("/proc/self/fd").iterdir()) - before) <= 1

@@ -31,7 +31,7 @@ def test_string_paths(kit):
 
 
 @pytest.mark.parametrize(
-    "path, error, message",
+    ("path", "error", "message"),
     [
         ("CTLR", devregs.MapError, 'did you mean "CTRL"'),
         ("CH[8].CTRL", IndexError, "from 0 to 7"),
@@ -71,7 +71,10 @@ def test_registers_are_listed_in_order(kit):
     assert len(paths) == len(set(paths)) == 9 + 4 + 8 * 4 + 3
     assert all(kit[path].path == path for path in paths)
     assert [register.path for register in kit.CH[1].registers()] == [
-        "CH[1].CTRL", "CH[1].DATA[0]", "CH[1].DATA[1]", "CH[1].DMA.ADDR",
+        "CH[1].CTRL",
+        "CH[1].DATA[0]",
+        "CH[1].DATA[1]",
+        "CH[1].DMA.ADDR",
     ]
 
 

@@ -31,7 +31,7 @@ def test_a_foreign_byte_order_is_swapped(kit):
 
 
 @pytest.mark.parametrize(
-    "call, message",
+    ("call", "message"),
     [
         (lambda r: r.read(2), r"\+0x2.*multiple of 4"),
         (lambda r: r.read(1, width=16), "multiple of 2"),
@@ -112,9 +112,23 @@ def test_what_is_no_buffer_is_refused(kit, buffer):
 
 def test_what_a_region_says_of_itself(kit):
     regs = kit.regions.regs
-    assert (regs.name, regs.offset, regs.size, regs.access, regs.width) == ("regs", 0, 0x1000, "rw", 32)
+    assert (regs.name, regs.offset, regs.size, regs.access, regs.width) == (
+        "regs",
+        0,
+        0x1000,
+        "rw",
+        32,
+    )
     assert len(regs) == 0x1000
-    assert [region.name for region in kit.regions] == ["regs", "effects", "id", "fifo", "big", "push", "ram"]
+    assert [region.name for region in kit.regions] == [
+        "regs",
+        "effects",
+        "id",
+        "fifo",
+        "big",
+        "push",
+        "ram",
+    ]
     assert len(kit.regions) == 7
     assert kit.regions["id"].access == "ro"
     assert "regs" in dir(kit.regions)

@@ -17,11 +17,19 @@ def test_read_and_write(kit):
     assert kit.CTRL.read() == 0
 
 
-@pytest.mark.parametrize("path, width", [("CTRL", 32), ("BIG", 64), ("BIGSPLIT", 64), ("SMALL[2]", 8), ("HALF", 16)])
+@pytest.mark.parametrize(
+    ("path", "width"), [("CTRL", 32), ("BIG", 64), ("BIGSPLIT", 64), ("SMALL[2]", 8), ("HALF", 16)]
+)
 def test_every_width_holds_its_whole_range(kit, path, width):
     register = kit[path]
     assert register.width == width
-    for value in (0, 1, 1 << (width - 1), (1 << width) - 1, 0x0123_4567_89AB_CDEF & ((1 << width) - 1)):
+    for value in (
+        0,
+        1,
+        1 << (width - 1),
+        (1 << width) - 1,
+        0x0123_4567_89AB_CDEF & ((1 << width) - 1),
+    ):
         register.write(value)
         assert register.read() == value
 
@@ -88,11 +96,15 @@ def test_modify_keeps_the_other_fields(kit):
 
 
 @pytest.mark.parametrize(
-    "fields, error, message",
+    ("fields", "error", "message"),
     [
         ({"EN": 2}, devregs.MapError, r"kit\.CTRL\.EN: 0x2 does not fit 1 bits"),
         ({"EN": -1}, devregs.MapError, r"kit\.CTRL\.EN"),
-        ({"MODE": "FATS"}, devregs.MapError, r"'?\"FATS\" is none of its values: SLOW, FAST, TURBO"),
+        (
+            {"MODE": "FATS"},
+            devregs.MapError,
+            r"'?\"FATS\" is none of its values: SLOW, FAST, TURBO",
+        ),
         ({"MODES": 1}, devregs.MapError, r"no field \"MODES\"; did you mean \"MODE\""),
         ({"EN": "ON"}, devregs.MapError, r"no names"),
         ({"EN": None}, TypeError, r"kit\.CTRL\.EN"),
@@ -135,14 +147,18 @@ def test_a_write_only_register_is_written_without_a_read(kit):
 
 def test_what_cannot_be_spared_is_refused_with_the_remedy(kit):
     kit.regions.regs.write(0x08, 0)
-    with pytest.raises(devregs.AccessError, match=r"also write FLAG.*cannot be read.*modify\(\).*encode"):
+    with pytest.raises(
+        devregs.AccessError, match=r"also write FLAG.*cannot be read.*modify\(\).*encode"
+    ):
         kit.COMMAND.CODE = 1
     assert kit.regions.regs.read(0x08) == 0
     kit.COMMAND.modify(CODE=5, FLAG=1)
     assert kit.regions.regs.read(0x08) == 0x105
     kit.COMMAND.write(kit.COMMAND.encode(CODE=6))
     assert kit.regions.regs.read(0x08) == 6
-    with pytest.raises(devregs.AccessError, match="also write ANY, and any write to it has an effect"):
+    with pytest.raises(
+        devregs.AccessError, match="also write ANY, and any write to it has an effect"
+    ):
         kit.KICK.LEVEL = 1
     kit.KICK.modify(LEVEL=1, ANY=0)
 
@@ -165,7 +181,12 @@ def test_encode_and_decode_touch_nothing(kit):
 
 def test_what_a_register_says_of_itself(kit):
     register = kit.CTRL
-    assert (register.name, register.path, register.offset, register.width) == ("CTRL", "CTRL", 0, 32)
+    assert (register.name, register.path, register.offset, register.width) == (
+        "CTRL",
+        "CTRL",
+        0,
+        32,
+    )
     assert (register.access, register.reset, register.doc) == ("rw", 0x8001_0031, "Control")
     assert register.address is None
     assert [field.name for field in register.fields] == ["EN", "MODE", "COUNT"]

@@ -45,7 +45,13 @@ class FakeUio:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def add(self, number: int, name: str, maps: list[dict[str, int | str]], device: dict[str, str] | None = None) -> Path:
+    def add(
+        self,
+        number: int,
+        name: str,
+        maps: list[dict[str, int | str]],
+        device: dict[str, str] | None = None,
+    ) -> Path:
         folder = self.root / f"sys/class/uio/uio{number}"
         put(folder / "name", name + "\n")
         put(folder / "event", "0\n")
@@ -96,11 +102,17 @@ def test_map_n_is_at_n_pages_plus_its_offset(uio, block):
     assert content.count(0) == len(content) - 4
 
 
-@pytest.mark.parametrize("place, message", [
-    ("uio-map = 7", r"UIO map 7, which uio0 has not; it has the maps 0 \(first, 0x1000 bytes at 0x10000000\)"),
-    ('uio-map = "x"', 'UIO map "x", which uio0 has not'),
-    ("offset = 0x10000", "map 0 .* has only"),
-])
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (
+            "uio-map = 7",
+            r"UIO map 7, which uio0 has not; it has the maps 0 \(first, 0x1000 bytes at 0x10000000\)",
+        ),
+        ('uio-map = "x"', 'UIO map "x", which uio0 has not'),
+        ("offset = 0x10000", "map 0 .* has only"),
+    ],
+)
 def test_a_uio_map_that_is_not_there_or_too_small(uio, block, place, message):
     uio.add(0, "one", [{"addr": 0x1000_0000, "size": 0x1000, "name": "first"}])
     with pytest.raises(devregs.SourceError, match=message):
@@ -113,9 +125,12 @@ def test_uio_errors_name_what_is_there(uio, block):
     uio.add(0, "gpio", [{"addr": 0, "size": PAGE}])
     uio.add(1, "gpio", [{"addr": 0, "size": PAGE}])
     uio.add(10, "rtc", [])
-    with pytest.raises(devregs.SourceError, match=r"no such UIO device; there are uio0 \(gpio\), uio1 \(gpio\), uio10 \(rtc\)"):
+    with pytest.raises(
+        devregs.SourceError,
+        match=r"no such UIO device; there are uio0 \(gpio\), uio1 \(gpio\), uio10 \(rtc\)",
+    ):
         devregs.open(block(), "uio:gpoi", root=uio.root)
-    with pytest.raises(devregs.SourceError, match="several.*uio:0, uio:1"):
+    with pytest.raises(devregs.SourceError, match=r"several.*uio:0, uio:1"):
         devregs.open(block(), "uio:gpio", root=uio.root)
     with pytest.raises(devregs.SourceError, match="it has no maps"):
         devregs.open(block(), "uio:rtc", root=uio.root)
@@ -143,10 +158,13 @@ def test_permission_errors_give_the_udev_rule(uio, block):
         if folder != Path("/") and folder.stat().st_uid == os.getuid():
             folder.chmod(folder.stat().st_mode | 0o055)
     done = subprocess.run(
-        [sys.executable, "-c", script, block(), uio.root], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, block(), uio.root],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.startswith("13 ")
-    assert 'no permission for' in done.stdout
+    assert "no permission for" in done.stdout
     assert 'SUBSYSTEM=="uio", ATTR{name}=="gpio"' in done.stdout
 
 
@@ -154,12 +172,21 @@ class FakePci:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def add(self, address: str, ids: tuple[int, int], bars: list[tuple[int, int, int]], enable: str = "1") -> Path:
+    def add(
+        self,
+        address: str,
+        ids: tuple[int, int],
+        bars: list[tuple[int, int, int]],
+        enable: str = "1",
+    ) -> Path:
         folder = self.root / "sys/bus/pci/devices" / address
         put(folder / "vendor", f"0x{ids[0]:04x}\n")
         put(folder / "device", f"0x{ids[1]:04x}\n")
         put(folder / "enable", enable + "\n")
-        lines = [f"0x{start:016x} 0x{start + size - 1 if size else 0:016x} 0x{flags:016x}" for start, size, flags in bars]
+        lines = [
+            f"0x{start:016x} 0x{start + size - 1 if size else 0:016x} 0x{flags:016x}"
+            for start, size, flags in bars
+        ]
         put(folder / "resource", "\n".join(lines) + "\n")
         for index, (start, size, _) in enumerate(bars):
             (folder / f"resource{index}").write_bytes(bytes(max(size, PAGE) + start % PAGE))
@@ -172,7 +199,11 @@ def pci(tmp_path: Path) -> FakePci:
 
 
 def test_pci_by_address_and_ids(pci, block):
-    folder = pci.add("0000:01:00.0", (0x10EE, 0x7021), [(0xFE00_0000, PAGE, 0x200), (0, 0, 0), (0xFD00_0000, PAGE, 0x200)])
+    folder = pci.add(
+        "0000:01:00.0",
+        (0x10EE, 0x7021),
+        [(0xFE00_0000, PAGE, 0x200), (0, 0, 0), (0xFD00_0000, PAGE, 0x200)],
+    )
     pci.add("0000:02:00.0", (0x8086, 1), [])
     for source in ("pci:0000:01:00.0", "pci:01:00.0", "pci:10ee:7021"):
         with devregs.open(block(), source, root=pci.root) as device:
@@ -192,17 +223,24 @@ def test_a_bar_smaller_than_a_page_may_begin_inside_one(pci, block):
     assert (folder / "resource0").read_bytes()[0x104] == 7
 
 
-@pytest.mark.parametrize("place, source, message", [
-    ("pci-bar = 1", "pci:10ee:7021", "BAR 1, which the function has not; it has BAR 0, 3"),
-    ("pci-bar = 3", "pci:10ee:7021", "I/O port"),
-    ("offset = 0x100000", "pci:10ee:7021", "BAR 0 has only"),
-    ("", "pci:ffff:ffff", r"no such PCI function; there are 0000:01:00.0 \(10ee:7021\)"),
-    ("", "pci:0000:09:00.0", "no such PCI function"),
-    ("", "pci:1234:11e8", "several.*0000:03:00.0.*0000:04:00.0"),
-    ("", "pci:0000:05:00.0", r"not enabled.*echo 1 >"),
-])
+@pytest.mark.parametrize(
+    ("place", "source", "message"),
+    [
+        ("pci-bar = 1", "pci:10ee:7021", "BAR 1, which the function has not; it has BAR 0, 3"),
+        ("pci-bar = 3", "pci:10ee:7021", "I/O port"),
+        ("offset = 0x100000", "pci:10ee:7021", "BAR 0 has only"),
+        ("", "pci:ffff:ffff", r"no such PCI function; there are 0000:01:00.0 \(10ee:7021\)"),
+        ("", "pci:0000:09:00.0", "no such PCI function"),
+        ("", "pci:1234:11e8", "several.*0000:03:00.0.*0000:04:00.0"),
+        ("", "pci:0000:05:00.0", r"not enabled.*echo 1 >"),
+    ],
+)
 def test_pci_errors(pci, block, place, source, message):
-    pci.add("0000:01:00.0", (0x10EE, 0x7021), [(0xFE00_0000, PAGE, 0x200), (0, 0, 0), (0, 0, 0), (0x1000, 0x100, 0x101)])
+    pci.add(
+        "0000:01:00.0",
+        (0x10EE, 0x7021),
+        [(0xFE00_0000, PAGE, 0x200), (0, 0, 0), (0, 0, 0), (0x1000, 0x100, 0x101)],
+    )
     pci.add("0000:03:00.0", (0x1234, 0x11E8), [])
     pci.add("0000:04:00.0", (0x1234, 0x11E8), [])
     pci.add("0000:05:00.0", (5, 5), [(0xFE00_0000, PAGE, 0x200)], enable="0")
@@ -211,7 +249,12 @@ def test_pci_errors(pci, block, place, source, message):
 
 
 def test_scan_finds_devices_and_the_maps_that_fit(uio, pci):
-    uio.add(0, "labgpio", [{"addr": 0x1000, "size": PAGE, "name": "regs"}], {"of_node/compatible": "arm,pl061\0arm,primecell\0"})
+    uio.add(
+        0,
+        "labgpio",
+        [{"addr": 0x1000, "size": PAGE, "name": "regs"}],
+        {"of_node/compatible": "arm,pl061\0arm,primecell\0"},
+    )
     pci.add("0000:01:00.0", (0x1234, 0x11E8), [(0xFE00_0000, 0x10_0000, 0x200)])
     found = devregs.scan(uio.root)
     assert [device["source"] for device in found] == ["uio:0", "pci:0000:01:00.0"]
@@ -262,23 +305,44 @@ def test_files(tmp_path, block):
     with devregs.open(block(), path) as device:  # a path object is a file
         device.ID.write(1)
     assert path.read_bytes()[0] == 1
-    with pytest.raises(devregs.SourceError, match="cannot be mapped|no whole|failed"):
+    with pytest.raises(devregs.SourceError, match=r"cannot be mapped|no whole|failed"):
         devregs.open(block(), "file:/dev/null")
 
 
 def test_a_read_only_region_needs_no_write_permission(tmp_path, block):
     path = tmp_path / "memory"
     path.write_bytes(bytes(0x100))
-    before = set(os.listdir("/proc/self/fd"))
+    before = set(Path("/proc/self/fd").iterdir())
     with devregs.open(block('access = "ro"'), f"file:{path}") as device:
         assert device.ID.read() == 0
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(Path("/proc/self/fd").iterdir()) == before
 
 
-@pytest.mark.parametrize("source", [
-    "", "uio", "uio:", "mem:", "mem:xyz", "mem:-1", "mem:+1", "mem:0x1_0000_0000_0000_0000", "mem:0x+1", "pci:", "pci:zz:zz",
-    "pci:1:2", "pci:00:20.0", "pci:00:00.8", "pci:0000:00:00:00.0", "file:", "mock:x", "tcp:host", "\x1b[31m:x", "é:",
-])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "",
+        "uio",
+        "uio:",
+        "mem:",
+        "mem:xyz",
+        "mem:-1",
+        "mem:+1",
+        "mem:0x1_0000_0000_0000_0000",
+        "mem:0x+1",
+        "pci:",
+        "pci:zz:zz",
+        "pci:1:2",
+        "pci:00:20.0",
+        "pci:00:00.8",
+        "pci:0000:00:00:00.0",
+        "file:",
+        "mock:x",
+        "tcp:host",
+        "\x1b[31m:x",
+        "é:",
+    ],
+)
 def test_names_that_are_no_source(block, source):
     with pytest.raises(devregs.SourceError, match="a source is mem:ADDRESS") as raised:
         devregs.open(block(), source)
@@ -293,7 +357,9 @@ def test_sources_of_another_type(block, source):
 
 def test_what_is_expected_is_checked_at_open(tmp_path, kit_map, memory):
     memory.write_bytes(bytes(0xA010))
-    with pytest.raises(devregs.SourceError, match=r"file:.*this is not a kit.*ID is 0x0, not 0x61 in the bits 0xff"):
+    with pytest.raises(
+        devregs.SourceError, match=r"file:.*this is not a kit.*ID is 0x0, not 0x61 in the bits 0xff"
+    ):
         devregs.open(kit_map, f"file:{memory}")
     with devregs.open(kit_map, f"file:{memory}", verify=False) as device:
         assert device.ID.read() == 0
@@ -301,9 +367,13 @@ def test_what_is_expected_is_checked_at_open(tmp_path, kit_map, memory):
 
 def test_nothing_stays_open_after_a_failure(tmp_path, kit_map, memory):
     memory.write_bytes(bytes(0xA010))
+
     def state():
-        with open("/proc/self/maps") as maps:
-            return set(os.listdir("/proc/self/fd")), [line for line in maps if str(memory) in line]
+        with Path("/proc/self/maps").open() as maps:
+            return set(Path("/proc/self/fd").iterdir()), [
+                line for line in maps if str(memory) in line
+            ]
+
     before = state()
     for _ in range(3):
         with pytest.raises(devregs.SourceError):
@@ -318,7 +388,7 @@ def test_files_are_closed_on_exec_and_released_by_close(kit_map, memory):
     device = devregs.open(kit_map, f"file:{memory}")
     register = device.CTRL
     device.close()
-    with open("/proc/self/maps") as maps:
+    with Path("/proc/self/maps").open() as maps:
         assert not any(str(memory) in line for line in maps)
     del register
 
@@ -335,7 +405,10 @@ def test_opening_writes_nothing(kit_map, memory):
 
 def test_ram_is_refused_unless_asked_for_by_name(tmp_path, block):
     root = tmp_path / "root"
-    put(root / "proc/iomem", "00000000-00000fff : Reserved\n00001000-00002fff : System RAM\n  00001000-00001fff : Kernel code\n")
+    put(
+        root / "proc/iomem",
+        "00000000-00000fff : Reserved\n00001000-00002fff : System RAM\n  00001000-00001fff : Kernel code\n",
+    )
     (root / "dev").mkdir()
     (root / "dev/mem").write_bytes(bytes(4 * PAGE))
     for address in (0x1000, 0x2FFC, 0xFFC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import mmap
+from pathlib import Path
 
 import devregs
 import pytest
@@ -32,7 +33,7 @@ def test_a_part_of_a_region(kit):
 
 
 @pytest.mark.parametrize(
-    "given, message",
+    ("given", "message"),
     [
         ({"offset": 2}, "multiple of 4"),
         ({"size": 6}, "multiple of 4"),
@@ -65,7 +66,7 @@ def test_flags_narrow_and_never_widen(kit):
 
 
 @pytest.mark.parametrize(
-    "region, message",
+    ("region", "message"),
     [
         ("push", r"write-only.*region\.write"),
         ("fifo", r"side effect.*region\.read"),
@@ -158,7 +159,7 @@ def address_of(view: memoryview) -> int:
 
 
 def protection(address: int) -> str:
-    with open("/proc/self/maps") as maps:
+    with Path("/proc/self/maps").open() as maps:
         for line in maps:
             span, flags, *_ = line.split()
             start, end = (int(part, 16) for part in span.split("-"))

@@ -31,7 +31,9 @@ def test_an_interval_between_reads(kit):
 
 
 def test_a_timeout_tells_what_was_read_last(kit):
-    with pytest.raises(devregs.WaitTimeout, match=r"kit\.CTRL: .*0\.01 s.*0x80010031, with MODE=0x3") as raised:
+    with pytest.raises(
+        devregs.WaitTimeout, match=r"kit\.CTRL: .*0\.01 s.*0x80010031, with MODE=0x3"
+    ) as raised:
         kit.CTRL.wait(MODE=7, timeout=0.01)
     assert isinstance(raised.value, TimeoutError)
     assert isinstance(raised.value, devregs.DevregsError)
@@ -40,7 +42,7 @@ def test_a_timeout_tells_what_was_read_last(kit):
 
 
 @pytest.mark.parametrize(
-    "given, error, message",
+    ("given", "error", "message"),
     [
         ({"EN": 2}, devregs.MapError, "does not fit"),
         ({"NOPE": 2}, devregs.MapError, "no field"),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 import alternatives
+import pytest
 import tracer
 from alternatives import Row
 

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 import tracer
 from tracer import TraceError, address_of, trace
 

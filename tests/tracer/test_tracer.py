@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 import tracer
 from tracer import Access, Log, TraceError, address_of, trace
 

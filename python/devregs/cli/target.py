@@ -11,7 +11,7 @@ from .. import _devregs
 from .._board import named
 from .._devregs import Device, DevregsError, Map, MapError
 from .._text import clean
-from .options import NO, SOURCE, USAGE, Failure, message_of
+from .options import NO, SOURCE, USAGE, Failure, code_of, message_of
 
 
 class Bench:
@@ -82,11 +82,9 @@ class Bench:
         except DevregsError as error:
             if self._board is not None:
                 error = named(error, f"device {clean(name)}")
-            if not isinstance(error, MapError):
-                raise error from None
-            # The map is right in itself: it does not fit what is there.
+            # What is an argument in Python is a flag here.
             text = message_of(error).replace("verify=False", "--no-verify")
-            raise Failure(text, SOURCE) from error
+            raise Failure(text, code_of(error)) from error
 
 
 def load_map(name: str) -> Map:

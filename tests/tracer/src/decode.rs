@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use iced_x86::{
-    Decoder, DecoderOptions, FastFormatter, FlowControl, Instruction, InstructionInfoFactory,
-    Mnemonic, OpAccess, Register, UsedMemory,
+    Decoder, DecoderOptions, FastFormatter, FlowControl, Instruction, InstructionInfoFactory, Mnemonic,
+    OpAccess, Register, UsedMemory,
 };
 
 use crate::record::{REGISTERS, Record};
@@ -38,10 +38,8 @@ pub fn accesses(records: &[Record], range: &Range<u64>) -> (Vec<Access>, Option<
     for (index, record) in (0..).zip(records) {
         match touched(&mut factory, record) {
             Ok(touched) => found.extend(
-                touched
-                    .into_iter()
-                    .filter(|t| t.address < range.end && t.end() > range.start)
-                    .map(|t| Access {
+                touched.into_iter().filter(|t| t.address < range.end && t.end() > range.start).map(|t| {
+                    Access {
                         offset: t.address.wrapping_sub(range.start) as i64,
                         rip: record.rip(),
                         record: index,
@@ -49,15 +47,13 @@ pub fn accesses(records: &[Record], range: &Range<u64>) -> (Vec<Access>, Option<
                         thread: record.thread,
                         kind: t.kind,
                         failed: record.failed.into(),
-                    }),
+                    }
+                }),
             ),
             Err(reason) => {
                 let offset = record.address.wrapping_sub(range.start) as i64;
                 let text = text(record);
-                return (
-                    found,
-                    Some(format!("`{text}` at offset {offset:#x}: {reason}")),
-                );
+                return (found, Some(format!("`{text}` at offset {offset:#x}: {reason}")));
             }
         }
     }
@@ -89,10 +85,7 @@ impl Touched {
     }
 }
 
-fn touched(
-    factory: &mut InstructionInfoFactory,
-    record: &Record,
-) -> Result<Vec<Touched>, &'static str> {
+fn touched(factory: &mut InstructionInfoFactory, record: &Record) -> Result<Vec<Touched>, &'static str> {
     let instruction = instruction(record);
     if instruction.is_invalid() {
         return Err("an instruction the decoder does not know");
@@ -116,18 +109,10 @@ fn touched(
             .virtual_address(0, |register, _, _| value(record, register))
             .ok_or("an address that the general registers do not tell")?;
         if read {
-            reads.push(Touched {
-                address,
-                width,
-                kind: b'R',
-            });
+            reads.push(Touched { address, width, kind: b'R' });
         }
         if write {
-            writes.push(Touched {
-                address,
-                width,
-                kind: b'W',
-            });
+            writes.push(Touched { address, width, kind: b'W' });
         }
     }
     check_fault(record, &reads, &writes)?;
@@ -143,11 +128,7 @@ fn check_step(record: &Record, instruction: &Instruction) -> Result<(), &'static
         || instruction.flow_control() != FlowControl::Next
         || record.after == instruction.next_ip()
         || (repeated && record.after == record.rip());
-    if known {
-        Ok(())
-    } else {
-        Err("more than this instruction ran while the pages were open")
-    }
+    if known { Ok(()) } else { Err("more than this instruction ran while the pages were open") }
 }
 
 /// What they touch depends on a vector register.
@@ -161,18 +142,10 @@ const MASKED: [Mnemonic; 7] = [
     Mnemonic::Vpmaskmovq,
 ];
 
-const CACHE: [Mnemonic; 4] = [
-    Mnemonic::Clflush,
-    Mnemonic::Clflushopt,
-    Mnemonic::Clwb,
-    Mnemonic::Cldemote,
-];
+const CACHE: [Mnemonic; 4] = [Mnemonic::Clflush, Mnemonic::Clflushopt, Mnemonic::Clwb, Mnemonic::Cldemote];
 
 /// Whether it reads and writes.
-fn directions(
-    instruction: &Instruction,
-    memory: &UsedMemory,
-) -> Result<(bool, bool), &'static str> {
+fn directions(instruction: &Instruction, memory: &UsedMemory) -> Result<(bool, bool), &'static str> {
     if instruction.is_vsib() {
         return Err("a gather or scatter, which this tracer does not take apart");
     }
@@ -185,10 +158,7 @@ fn directions(
     // The condition of a repeated string instruction is its count, and it got as far as touching
     // memory; a compare-and-exchange that fails writes back what it read.
     let happens = instruction.is_string_instruction()
-        || matches!(
-            instruction.mnemonic(),
-            Mnemonic::Cmpxchg | Mnemonic::Cmpxchg8b | Mnemonic::Cmpxchg16b
-        );
+        || matches!(instruction.mnemonic(), Mnemonic::Cmpxchg | Mnemonic::Cmpxchg8b | Mnemonic::Cmpxchg16b);
     match memory.access() {
         OpAccess::None | OpAccess::NoMemAccess => Ok((false, false)),
         OpAccess::Read => Ok((true, false)),
@@ -204,21 +174,10 @@ fn directions(
 /// The processor's own account of the fault must agree with the decoder's.
 fn check_fault(record: &Record, reads: &[Touched], writes: &[Touched]) -> Result<(), &'static str> {
     const WRITE: u64 = 1 << 1;
-    let covers = |list: &[Touched]| {
-        list.iter()
-            .any(|t| (t.address..t.end()).contains(&record.address))
-    };
+    let covers = |list: &[Touched]| list.iter().any(|t| (t.address..t.end()).contains(&record.address));
     // A read that will write the same place faults as a write.
-    let agrees = if record.error & WRITE != 0 {
-        covers(writes)
-    } else {
-        covers(reads)
-    };
-    if agrees {
-        Ok(())
-    } else {
-        Err("an access the decoder does not tell")
-    }
+    let agrees = if record.error & WRITE != 0 { covers(writes) } else { covers(reads) };
+    if agrees { Ok(()) } else { Err("an access the decoder does not tell") }
 }
 
 /// The value an address is computed from. Segments other than FS and GS start at 0.
@@ -242,10 +201,7 @@ fn value(record: &Record, register: Register) -> Option<u64> {
         Register::RSP,
         Register::RIP,
     ];
-    if matches!(
-        register,
-        Register::CS | Register::DS | Register::ES | Register::SS
-    ) {
+    if matches!(register, Register::CS | Register::DS | Register::ES | Register::SS) {
         return Some(0);
     }
     let index = ORDER.iter().position(|r| *r == register.full_register())?;

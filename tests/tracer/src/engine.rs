@@ -74,13 +74,9 @@ pub fn start(start: usize, size: usize, capacity: usize) -> Result<(), String> {
     }
     // SAFETY: asks for a number.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
-    let end = start
-        .checked_add(size)
-        .and_then(|end| end.checked_next_multiple_of(page));
+    let end = start.checked_add(size).and_then(|end| end.checked_next_multiple_of(page));
     let (low, Some(high)) = (start & !(page - 1), end) else {
-        return Err(format!(
-            "{size:#x} bytes at {start:#x} are beyond the end of memory"
-        ));
+        return Err(format!("{size:#x} bytes at {start:#x} are beyond the end of memory"));
     };
     if (low..high).contains(&(&raw const page as usize)) {
         return Err("the range lies on this thread's stack, which is in use".into());
@@ -102,11 +98,7 @@ pub fn start(start: usize, size: usize, capacity: usize) -> Result<(), String> {
     STRANGERS.store(0, Relaxed);
     ACTIVE.store(slot, SeqCst);
     let closed = pages::close();
-    *running = Some(Running {
-        slot,
-        mappings,
-        stack,
-    });
+    *running = Some(Running { slot, mappings, stack });
     drop(running);
     if !closed {
         stop()?;
@@ -138,10 +130,7 @@ pub fn stop() -> Result<Ending, String> {
     if !restored {
         return Err("the kernel refuses to give the traced pages their access back".into());
     }
-    Ok(Ending {
-        strangers: STRANGERS.load(Relaxed),
-        on_top,
-    })
+    Ok(Ending { strangers: STRANGERS.load(Relaxed), on_top })
 }
 
 /// The process is about to die from a signal: let it see the pages as they were.
@@ -168,12 +157,7 @@ fn release() {
 ///
 /// # Safety
 /// `info` and `context` are what the kernel passed to a handler of `signal`.
-pub unsafe fn handle(
-    slot: usize,
-    signal: c_int,
-    info: *const siginfo_t,
-    context: *mut ucontext_t,
-) -> bool {
+pub unsafe fn handle(slot: usize, signal: c_int, info: *const siginfo_t, context: *mut ucontext_t) -> bool {
     // SAFETY: the kernel filled it.
     let sent = unsafe { (*info).si_code } <= 0;
     if sent || ACTIVE.load(SeqCst) != slot {
@@ -196,12 +180,7 @@ pub unsafe fn handle(
 ///
 /// # Safety
 /// As for [`handle`].
-unsafe fn begin_step(
-    slot: usize,
-    thread: i32,
-    info: *const siginfo_t,
-    context: *mut ucontext_t,
-) -> bool {
+unsafe fn begin_step(slot: usize, thread: i32, info: *const siginfo_t, context: *mut ucontext_t) -> bool {
     // SAFETY: the caller's promise.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
     // SAFETY: as above. A raw pointer, as the kernel's structure is shorter than the library's.
@@ -293,11 +272,7 @@ unsafe fn copy_code(record: &mut Record, ran: bool) {
     const SMALLEST_PAGE: usize = 4096;
     let rip = record.rip() as usize;
     let here = (SMALLEST_PAGE - rip % SMALLEST_PAGE).min(CODE);
-    let length = if ran {
-        here.max((record.after as usize).wrapping_sub(rip))
-    } else {
-        here
-    };
+    let length = if ran { here.max((record.after as usize).wrapping_sub(rip)) } else { here };
     let length = length.min(CODE);
     // SAFETY: the caller's promise.
     let code = unsafe { slice::from_raw_parts(rip as *const u8, length) };

@@ -121,14 +121,10 @@ unsafe extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut
     if previous.sa_flags & libc::SA_SIGINFO != 0 {
         type Handler = unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
         // SAFETY: a function of this type, by its flag, called with what the kernel passed.
-        unsafe {
-            std::mem::transmute::<usize, Handler>(previous.sa_sigaction)(signal, info, context)
-        };
+        unsafe { std::mem::transmute::<usize, Handler>(previous.sa_sigaction)(signal, info, context) };
     } else if previous.sa_sigaction > libc::SIG_IGN {
         // SAFETY: a function of this type, by its flag.
-        unsafe {
-            std::mem::transmute::<usize, unsafe extern "C" fn(c_int)>(previous.sa_sigaction)(signal)
-        };
+        unsafe { std::mem::transmute::<usize, unsafe extern "C" fn(c_int)>(previous.sa_sigaction)(signal) };
     } else {
         // SAFETY: what the kernel gave out; the fault comes again.
         unsafe { libc::sigaction(signal, previous, ptr::null_mut()) };

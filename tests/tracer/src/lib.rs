@@ -35,12 +35,7 @@ struct Last {
     text: Option<CString>,
 }
 
-static LAST: Mutex<Last> = Mutex::new(Last {
-    start: 0,
-    size: 0,
-    accesses: Vec::new(),
-    text: None,
-});
+static LAST: Mutex<Last> = Mutex::new(Last { start: 0, size: 0, accesses: Vec::new(), text: None });
 
 fn last() -> MutexGuard<'static, Last> {
     LAST.lock().unwrap_or_else(PoisonError::into_inner)
@@ -62,11 +57,7 @@ pub extern "C" fn devregs_tracer_interface() -> u32 {
 
 /// Starts a trace of `size` bytes at `start`. Returns NULL, or the reason why not.
 #[unsafe(no_mangle)]
-pub extern "C" fn devregs_tracer_start(
-    start: usize,
-    size: usize,
-    capacity: usize,
-) -> *const c_char {
+pub extern "C" fn devregs_tracer_start(start: usize, size: usize, capacity: usize) -> *const c_char {
     let mut last = last();
     match engine::start(start, size, capacity) {
         Ok(()) => {
@@ -99,10 +90,7 @@ pub extern "C" fn devregs_tracer_stop(strangers: c_int) -> *const c_char {
          install it before"
             .into()
     } else if ending.strangers > 0 && strangers == 0 {
-        format!(
-            "other threads touched these pages {} times",
-            ending.strangers
-        )
+        format!("other threads touched these pages {} times", ending.strangers)
     } else if let Some(unclear) = unclear {
         unclear
     } else {
@@ -127,9 +115,6 @@ pub unsafe extern "C" fn devregs_tracer_accesses(count: *mut usize) -> *const Ac
 /// The instruction of an access's record, as text.
 #[unsafe(no_mangle)]
 pub extern "C" fn devregs_tracer_text(record: u32) -> *const c_char {
-    let text = record::kept()
-        .get(record as usize)
-        .map(decode::text)
-        .unwrap_or_default();
+    let text = record::kept().get(record as usize).map(decode::text).unwrap_or_default();
     last().say(text)
 }

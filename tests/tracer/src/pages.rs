@@ -24,11 +24,7 @@ impl Mapping {
         let (start, end) = words.next()?.split_once('-')?;
         let flags = words.next()?.as_bytes();
         let allows = |index: usize, bit| {
-            if *flags.get(index)? == b'-' {
-                Some(0)
-            } else {
-                Some(bit)
-            }
+            if *flags.get(index)? == b'-' { Some(0) } else { Some(bit) }
         };
         Some(Mapping {
             start: usize::from_str_radix(start, 16).ok()?,
@@ -50,22 +46,14 @@ impl Mapping {
         (from < to).then(|| Mapping {
             start: from,
             end: to,
-            offset: if self.inode == 0 {
-                0
-            } else {
-                self.offset.wrapping_add(skipped)
-            },
+            offset: if self.inode == 0 { 0 } else { self.offset.wrapping_add(skipped) },
             ..self.clone()
         })
     }
 
     /// Whether both map the same memory, whatever they allow.
     fn is(&self, other: &Mapping) -> bool {
-        *self
-            == Mapping {
-                protection: self.protection,
-                ..other.clone()
-            }
+        *self == Mapping { protection: self.protection, ..other.clone() }
     }
 }
 
@@ -81,11 +69,7 @@ fn clipped(start: usize, end: usize) -> io::Result<Vec<Mapping>> {
         }
     }
     let maps = String::from_utf8_lossy(&maps);
-    Ok(maps
-        .lines()
-        .filter_map(Mapping::parse)
-        .filter_map(|m| m.clip(start, end))
-        .collect())
+    Ok(maps.lines().filter_map(Mapping::parse).filter_map(|m| m.clip(start, end)).collect())
 }
 
 /// What is mapped at `start..end`, without a hole.
@@ -100,10 +84,7 @@ pub fn survey(start: usize, end: usize) -> Result<Vec<Mapping>, String> {
             break;
         }
         if mapping.protection & libc::PROT_EXEC != 0 {
-            return Err(format!(
-                "the memory at {:#x} is executable, and code is not traced",
-                next
-            ));
+            return Err(format!("the memory at {:#x} is executable, and code is not traced", next));
         }
         next = mapping.end;
     }
@@ -111,10 +92,7 @@ pub fn survey(start: usize, end: usize) -> Result<Vec<Mapping>, String> {
         return Err(format!("nothing is mapped at {next:#x}"));
     }
     if found.len() > SEGMENTS.len() {
-        return Err(format!(
-            "the range lies in {} mappings; at most {MOST} work",
-            found.len()
-        ));
+        return Err(format!("the range lies in {} mappings; at most {MOST} work", found.len()));
     }
     Ok(found)
 }
@@ -131,17 +109,11 @@ pub struct Remaining {
 /// # Errors
 /// The reason, for a person.
 pub fn remaining(before: &[Mapping]) -> Result<Remaining, String> {
-    let mut remaining = Remaining {
-        parts: [(0, 0, 0); MOST],
-        used: 0,
-    };
+    let mut remaining = Remaining { parts: [(0, 0, 0); MOST], used: 0 };
     for old in before {
-        let now =
-            clipped(old.start, old.end).map_err(|e| format!("cannot read /proc/self/maps: {e}"))?;
+        let now = clipped(old.start, old.end).map_err(|e| format!("cannot read /proc/self/maps: {e}"))?;
         for part in now {
-            let same = old
-                .clip(part.start, part.end)
-                .is_some_and(|before| before.is(&part));
+            let same = old.clip(part.start, part.end).is_some_and(|before| before.is(&part));
             if same && part.protection == libc::PROT_NONE {
                 let place = remaining.parts.get_mut(remaining.used);
                 *place.ok_or("the range fell into too many pieces during the trace")? =
@@ -180,11 +152,7 @@ struct Segment {
 
 const MOST: usize = 64;
 static SEGMENTS: [Segment; MOST] = [const {
-    Segment {
-        start: AtomicUsize::new(0),
-        end: AtomicUsize::new(0),
-        protection: AtomicI32::new(0),
-    }
+    Segment { start: AtomicUsize::new(0), end: AtomicUsize::new(0), protection: AtomicI32::new(0) }
 }; MOST];
 static USED: AtomicUsize = AtomicUsize::new(0);
 

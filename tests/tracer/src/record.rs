@@ -50,9 +50,7 @@ pub fn reserve(capacity: usize) -> io::Result<()> {
     if CAPACITY.load(Relaxed) == capacity {
         return Ok(());
     }
-    let bytes = capacity
-        .checked_mul(size_of::<Record>())
-        .ok_or(io::ErrorKind::OutOfMemory)?;
+    let bytes = capacity.checked_mul(size_of::<Record>()).ok_or(io::ErrorKind::OutOfMemory)?;
     // Pages of its own: the heap may share pages with the range. They cost nothing until written.
     // SAFETY: a new anonymous mapping, at an address the kernel chooses.
     let new = unsafe {

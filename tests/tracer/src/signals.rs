@@ -19,11 +19,8 @@ const SIGNALS: [c_int; 3] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGTRAP];
 pub type Mask = u64;
 
 /// Signals that an instruction raises by itself; to block them is to be killed by them.
-const SYNCHRONOUS: Mask = bit(libc::SIGSEGV)
-    | bit(libc::SIGBUS)
-    | bit(libc::SIGTRAP)
-    | bit(libc::SIGILL)
-    | bit(libc::SIGFPE);
+const SYNCHRONOUS: Mask =
+    bit(libc::SIGSEGV) | bit(libc::SIGBUS) | bit(libc::SIGTRAP) | bit(libc::SIGILL) | bit(libc::SIGFPE);
 
 /// What waits while an instruction is stepped: another handler must not run with the pages open.
 pub const STEPPING: Mask = !SYNCHRONOUS;
@@ -125,11 +122,7 @@ fn set_action(signal: c_int, action: &sigaction) {
 }
 
 /// What the kernel calls.
-unsafe extern "C" fn handler<const SLOT: usize>(
-    signal: c_int,
-    info: *mut siginfo_t,
-    context: *mut c_void,
-) {
+unsafe extern "C" fn handler<const SLOT: usize>(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let context = context.cast::<ucontext_t>();
     // SAFETY: the kernel passes both for SA_SIGINFO.
     let handled = unsafe { engine::handle(SLOT, signal, info, context) };
@@ -168,11 +161,7 @@ unsafe fn pass_on(index: usize, signal: c_int, info: *mut siginfo_t, context: *m
         function => {
             // SAFETY: the first word of a sigset_t is the kernel's mask.
             let own = unsafe { (&raw const previous.sa_mask).cast::<Mask>().read() };
-            let itself = if previous.sa_flags & libc::SA_NODEFER == 0 {
-                bit(signal)
-            } else {
-                0
-            };
+            let itself = if previous.sa_flags & libc::SA_NODEFER == 0 { bit(signal) } else { 0 };
             // SAFETY: `context` is the kernel's.
             set_mask(unsafe { mask_of(context).read() } | own | itself);
             if previous.sa_flags & libc::SA_SIGINFO != 0 {

@@ -42,11 +42,7 @@ pub fn switch() -> io::Result<Stack> {
         }
         MEMORY.store(memory, SeqCst);
     }
-    let new = stack_t {
-        ss_sp: MEMORY.load(SeqCst),
-        ss_flags: 0,
-        ss_size: SIZE,
-    };
+    let new = stack_t { ss_sp: MEMORY.load(SeqCst), ss_flags: 0, ss_size: SIZE };
     let mut old = MaybeUninit::<stack_t>::zeroed();
     // SAFETY: the memory is kept for good and has this size; the kernel fills `old`.
     match unsafe { libc::sigaltstack(&raw const new, old.as_mut_ptr()) } {

@@ -30,10 +30,7 @@ fn record(code: &[u8], error: u64) -> Record {
 fn told(record: &Record) -> Result<String, String> {
     let (found, unclear) = accesses(&[*record], &(RANGE..RANGE + 0x1000));
     let word = |a: &Access| format!("{}{}@{:#x}", a.kind as char, a.width, a.offset);
-    unclear.map_or_else(
-        || Ok(found.iter().map(word).collect::<Vec<_>>().join(" ")),
-        Err,
-    )
+    unclear.map_or_else(|| Ok(found.iter().map(word).collect::<Vec<_>>().join(" ")), Err)
 }
 
 #[test]
@@ -67,18 +64,10 @@ fn the_processors_account_must_agree() {
     // mov eax, [rdi]
     let load = [0x8b, 0x07];
     assert_eq!(told(&record(&load, 0)).unwrap(), "R4@0x10");
-    assert!(
-        told(&record(&load, WRITE))
-            .unwrap_err()
-            .contains("the decoder does not tell")
-    );
+    assert!(told(&record(&load, WRITE)).unwrap_err().contains("the decoder does not tell"));
     let mut elsewhere = record(&load, 0);
     elsewhere.address += 4;
-    assert!(
-        told(&elsewhere)
-            .unwrap_err()
-            .contains("the decoder does not tell")
-    );
+    assert!(told(&elsewhere).unwrap_err().contains("the decoder does not tell"));
 }
 
 #[test]
@@ -87,11 +76,7 @@ fn a_bit_string_beyond_its_operand_is_refused() {
     let mut set = record(&[0x0f, 0xab, 0x07], WRITE);
     set.registers[libc::REG_RAX as usize] = 64;
     set.address += 8;
-    assert!(
-        told(&set)
-            .unwrap_err()
-            .contains("the decoder does not tell")
-    );
+    assert!(told(&set).unwrap_err().contains("the decoder does not tell"));
 }
 
 #[test]
@@ -100,22 +85,14 @@ fn a_step_over_two_instructions_is_refused() {
     let mut two = record(&[0x8e, 0x17], 0);
     assert_eq!(told(&two).unwrap(), "R2@0x10");
     two.after += 1;
-    assert!(
-        told(&two)
-            .unwrap_err()
-            .contains("more than this instruction ran")
-    );
+    assert!(told(&two).unwrap_err().contains("more than this instruction ran"));
 }
 
 #[test]
 fn thread_local_memory_is_refused() {
     // mov eax, fs:[rdi]
     let load = record(&[0x64, 0x8b, 0x07], 0);
-    assert!(
-        told(&load)
-            .unwrap_err()
-            .contains("the general registers do not tell")
-    );
+    assert!(told(&load).unwrap_err().contains("the general registers do not tell"));
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! What must hold of every input of a form: of all names, all numbers, all maps made of the right words.
+
+use devregs::map::{Map, Path};
+use devregs::source::Source;
+use proptest::prelude::*;
+
+use super::{count, entry};
+
+fn config(usual: usize) -> ProptestConfig {
+    // Failures are shown in full, which is enough to repeat them: nothing is written beside the sources.
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(count(usual) as u32) }
+}
+
+/// Characters that a name can have, and some that matter to paths and sources.
+const TEXT: &str = "[a-zA-Z0-9_.:\\[\\]+ x-]{0,24}";
+
+/// A key of the format, or a name.
+fn key() -> impl Strategy<Value = &'static str> {
+    proptest::sample::select(vec![
+        "offset", "size", "width", "access", "count", "stride", "reset", "reset-mask", "expect", "volatile", "on-read",
+        "on-write", "split", "fifo", "reserved", "set-alias", "clear-alias", "derive-from", "overlaps", "doc", "uio-map",
+        "pci-bar", "byte-order", "fields", "registers", "groups", "F", "G", "A", "B", "bits", "values", "write-values",
+        "self-clear", "mask", "value",
+    ])
+}
+
+/// A value in the notation of TOML.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => (0u64..0x200).prop_map(|number| number.to_string()),
+        2 => any::<u64>().prop_map(|number| format!("'{number:#x}'")),
+        1 => any::<i64>().prop_map(|number| number.to_string()),
+        2 => (0u32..70, 0u32..70).prop_map(|(msb, lsb)| format!("'{msb}:{lsb}'")),
+        3 => proptest::sample::select(vec![
+            "'rw'", "'ro'", "'wo'", "'w1c'", "'w0t'", "'rc'", "'wo-once'", "'clear'", "'one-to-set'", "'none'",
+            "'low-first'", "'big'", "'zero'", "'A'", "'B'", "'G'", "'G.A'", "true", "false", "8", "16", "32", "64", "{}",
+            "[]", "1.5", "1979-05-27", "''",
+        ]).prop_map(String::from),
+    ]
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    #[test]
+    fn maps_of_the_right_words_never_panic(
+        lines in proptest::collection::vec((proptest::collection::vec(key(), 0..5), key(), value()), 0..12),
+    ) {
+        let mut text = String::from("[device]\nname = 'x'\n[regions.r]\nsize = 0x1000\n\
+            registers.A = { offset = 0 }\nregisters.B = { offset = 8 }\ngroups.G.registers.A = { offset = 0 }\n\
+            groups.G.offset = 0x100\n");
+        for (path, last, value) in lines {
+            let before = path.iter().map(|key| format!("{key}.")).collect::<String>();
+            let line = format!("{before}{last} = {value}\n");
+            // A key that is there already spoils the whole file, so that nothing else of it would be read.
+            if toml::from_str::<toml::Table>(&format!("{text}{line}")).is_ok() {
+                text.push_str(&line);
+            }
+        }
+        entry::map(text.as_bytes());
+    }
+
+    #[test]
+    fn numbers_are_taken_as_they_are(number in any::<u64>()) {
+        let head = "[device]\nname = 'x'\nwidth = 64\n[regions.r]\nsize = 8\nregisters.A = { offset = 0, reset = ";
+        for written in [format!("'{number}'"), format!("'{number:#x}'"), format!("'{number:#o}'"), format!("'{number:#b}'")] {
+            let loaded = Map::parse(&format!("{head}{written} }}"), "x.toml").map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let found = loaded.map.resolve("A").map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert_eq!(found.register.reset.map(|reset| reset.value), Some(number));
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_64_bits_are_refused(over in any::<u64>(), negative in 1..=i64::MAX) {
+        let head = "[device]\nname = 'x'\nwidth = 64\n[regions.r]\nsize = 8\nregisters.A = { offset = 0, reset = ";
+        let above = u128::from(u64::MAX) + 1 + u128::from(over);
+        for written in [format!("'{above}'"), format!("{above}"), format!("'{above:#x}'"), format!("-{negative}"), format!("'-{negative}'")] {
+            prop_assert!(Map::parse(&format!("{head}{written} }}"), "x.toml").is_err(), "{}", written);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(4000))]
+
+    #[test]
+    fn any_text_is_a_path_or_is_refused(text in prop_oneof![".{0,40}", TEXT]) {
+        entry::path(text.as_bytes());
+    }
+
+    #[test]
+    fn paths_come_back_as_they_were(
+        parts in proptest::collection::vec(("[A-Za-z_é/+-]{1,8}", proptest::option::of(any::<u64>())), 1..6),
+    ) {
+        let shown: Vec<_> = parts.iter().map(|(name, index)| match index {
+            Some(index) => format!("{name}[{index}]"),
+            None => name.clone(),
+        }).collect();
+        let path = Path::parse(&shown.join(".")).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let again: Vec<_> = path.segments().iter().map(|part| (part.name.clone(), part.index)).collect();
+        prop_assert_eq!(again, parts);
+    }
+
+    #[test]
+    fn any_text_is_a_source_or_is_refused(
+        text in prop_oneof![".{0,40}", TEXT, ("(mem|ram|uio|pci|file|mock|MEM| mem):", TEXT).prop_map(|(kind, rest)| kind + &rest)],
+    ) {
+        entry::source(text.as_bytes());
+    }
+
+    #[test]
+    fn addresses_of_sources_come_back(address in any::<u64>()) {
+        for text in [format!("mem:{address:#x}"), format!("mem:{address}"), format!("mem:{address:#X}")] {
+            prop_assert_eq!(text.parse::<Source>().ok(), Some(Source::Mem(address)));
+        }
+        let above = u128::from(u64::MAX) + 1 + u128::from(address);
+        prop_assert!(format!("mem:{above}").parse::<Source>().is_err());
+    }
+}
