@@ -44,6 +44,7 @@ lint: setup
 	$(BIN)/python -m mypy.stubtest devregs --mypy-config-file pyproject.toml --allowlist tests/stubtest-allow.txt
 
 lab:
+	$(PYTHON) tests/lab/portable.py
 	$(PYTHON) tests/lab/run.py
 
 bench: setup

@@ -85,6 +85,6 @@ pub(super) unsafe fn resume(context: *mut c_void, counter: usize, fault: Packed)
     unsafe {
         let machine = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext;
         machine.pc = counter as u64;
-        machine.regs[9] = fault;
+        machine.regs[9] = fault as u64;
     }
 }

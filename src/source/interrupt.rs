@@ -70,6 +70,10 @@ impl Interrupt {
     ) -> Result<u32, Error> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         if rearm {
+            // What has come already is not served yet: enabled again, it would count once more.
+            if let Some(new) = self.take()? {
+                return Ok(new);
+            }
             self.rearm()?;
         }
         loop {
@@ -192,7 +196,8 @@ impl Interrupt {
 
     /// Why reading the count failed: the kernel says EIO both for no interrupt and for no device.
     fn gone(&self, error: &io::Error) -> Error {
-        if !self.sysfs.join("name").exists() {
+        // The kernel wakes readers before the files go, but the files cannot be read by then.
+        if std::fs::read(self.sysfs.join("name")).is_err() {
             return self.failed(
                 "the UIO device is gone",
                 error,

@@ -80,6 +80,7 @@ pub fn map_region(attached: &Attached, region: &map::Region) -> Result<Mapped, S
             .map_err(|error| attached.explain(Step::Open, &span, region, &error))?,
     };
     check_length(attached, &file, &span, region)?;
+    check_alignment(attached, &span, region)?;
     let mapping = Mapping::new(&file, span.offset, span.skip, region.size, protection)
         .map_err(|error| attached.explain(Step::Map, &span, region, &error))?;
     let place = span.offset.saturating_add(span.skip);
@@ -116,4 +117,18 @@ fn check_length(
         .remedy("is this the right map for it?"));
     }
     Ok(())
+}
+
+/// Offsets are multiples of the width, so the region has to begin at one as well.
+fn check_alignment(attached: &Attached, span: &Span, region: &map::Region) -> Result<(), SourceError> {
+    let bytes = region.width.bytes() as u64;
+    let start = span.physical.unwrap_or(span.offset.wrapping_add(span.skip));
+    if start % bytes == 0 {
+        return Ok(());
+    }
+    Err(SourceError::new(
+        attached,
+        format!("region {} would begin at {start:#x}, which is not a multiple of {bytes}", region.name),
+    )
+    .remedy(format!("{}-bit accesses are aligned: is the address right?", region.width.bits())))
 }

@@ -29,7 +29,7 @@ Dir::State "{folder}/state";
 Dir::State::status "{folder}/status";
 Dir::Cache "{folder}/cache";
 APT::Architecture "amd64";
-APT::Architectures {{ "amd64"; "arm64"; }};
+APT::Architectures {{ {architectures} }};
 APT::Sandbox::User "root";
 APT::Install-Recommends "false";
 Acquire::Languages "none";
@@ -60,32 +60,40 @@ def host_mirrors() -> tuple[str, str]:
 class Packages:
     """The private APT."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        release: str = RELEASE,
+        architectures: Sequence[str] = ("amd64", "arm64"),
+        name: str = "apt",
+    ) -> None:
         self.cache = cache
-        self.configuration = cache.root / "apt/apt.conf"
-        mirrors = host_mirrors()
+        self.architectures = architectures
+        self.configuration = cache.root / name / "apt.conf"
+        main, security = host_mirrors()
+        sources = [(main, release)]
+        if release == RELEASE:
+            sources += [(main, f"{RELEASE}-updates"), (main, BACKPORTS)]
+            sources += [(security, f"{RELEASE}-security")]
         self.lists = cache.step(
-            "apt", [CONFIGURATION, RELEASE, mirrors], lambda folder: self._set_up(folder, *mirrors)
+            name,
+            [CONFIGURATION, sources, architectures],
+            lambda folder: self._set_up(folder, sources),
         )
 
-    def _set_up(self, folder: Path, main: str, security: str) -> None:
+    def _set_up(self, folder: Path, sources: list[tuple[str, str]]) -> None:
         for sub in ("state/lists/partial", "cache/archives/partial", "none"):
             (folder / sub).mkdir(parents=True)
         (folder / "status").touch()
         signed = f" signed-by={KEYRING}" if KEYRING.exists() else ""
-        sources = [
-            (main, RELEASE),
-            (main, f"{RELEASE}-updates"),
-            (main, BACKPORTS),
-            (security, f"{RELEASE}-security"),
-        ]
+        arch = ",".join(self.architectures)
         (folder / "sources.list").write_text(
             "".join(
-                f"deb [arch=amd64,arm64{signed}] {mirror} {suite} main\n"
-                for mirror, suite in sources
+                f"deb [arch={arch}{signed}] {mirror} {suite} main\n" for mirror, suite in sources
             )
         )
-        self.configuration.write_text(CONFIGURATION.format(folder=folder))
+        quoted = " ".join(f'"{arch}";' for arch in self.architectures)
+        self.configuration.write_text(CONFIGURATION.format(folder=folder, architectures=quoted))
         self._update()
 
     def depends(self, package: str) -> list[str]:

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import image
+import sites
 import wheel
 from cache import Cache, LabError, Step, cache_root, run, say
 from kernel import Kernel, kernel
@@ -98,6 +99,9 @@ class Lab:
             if machine == "aarch64"
             else None
         )
+        with tempfile.TemporaryDirectory(prefix="devregs-lab-") as folder:
+            accesses = sites.check(built, arch, Path(folder))
+        say(f"{accesses} accesses in the library, each one plain load or store")
         say(f"booting {machine}")
         with tempfile.TemporaryDirectory(prefix="devregs-lab-") as folder:
             initrd = Path(folder) / "initrd"

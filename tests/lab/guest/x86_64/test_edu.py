@@ -266,3 +266,12 @@ def test_field_write_lets_the_factorial_interrupt(card: devregs.Device) -> None:
     card.STATUS.IRQ = 0
     assert card.IRQ_STATUS.FACTORIAL == 1
     assert card.FACTORIAL.read() == math.factorial(10)
+
+
+@pytest.mark.parametrize("uio_map", ["0", '"0000:00:01.0"'])
+def test_uio_map_by_index_and_by_name(uio_map: str, tmp_path: Path) -> None:
+    # uio_pci_generic names each of its maps after the function.
+    region = f"[regions.bar]\nuio-map = {uio_map}\nsize = 0x80\n"
+    (own := tmp_path / "own.toml").write_text(f'[device]\nname = "own"\n{region}')
+    with devregs.open(own, UIO[0]) as card:
+        assert card.regions.bar.read(0) == 0x0100_00ED
