@@ -48,7 +48,9 @@ lab:
 	$(PYTHON) tests/lab/run.py
 
 bench: setup
-	$(BIN)/python tests/bench/bench.py
+	PYO3_PYTHON=$(abspath $(BIN)/python) PYO3_BUILD_EXTENSION_MODULE=1 cargo build --quiet --release --lib \
+		--features python,unguarded --target-dir target/unguarded
+	$(BIN)/python tests/bench/bench.py --unguarded target/unguarded/release/libdevregs.so
 
 clean:
 	rm -rf target $(VENV)

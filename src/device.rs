@@ -2,6 +2,8 @@
 
 mod region;
 mod register;
+#[cfg(feature = "python")]
+mod view;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

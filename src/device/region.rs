@@ -1,13 +1,12 @@
 //! A mapped region: words at offsets, block transfers, and the bookkeeping of views.
 #![allow(unsafe_code)] // The checks here are what makes an access sound.
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::access::{Describe, Fault, Guard, Line, Lock, Registered, Word, enter, single};
 use crate::error::{BusFault, Error, Result, SourceError};
-use crate::map::{self, ByteOrder, Map, Width};
+use crate::map::{self, Map, Width};
 use crate::mapping::Mapping;
 
 /// The gate of a region that anyone may pass.
@@ -184,67 +183,6 @@ impl Region {
         Ok(buffer.len() / word.width.bytes())
     }
 
-    /// The span a view covers, checked: whole words, inside the region.
-    ///
-    /// # Errors
-    /// What a view cannot do rightly is refused, with the way round.
-    pub(crate) fn check_view(&self, offset: u64, size: Option<u64>) -> Result<Range<usize>> {
-        let info = self.info();
-        self.check_open()?;
-        let refuse = |reason: String| Err(Error::Refused { at: self.at(), reason });
-        if !info.access.readable() {
-            return refuse("no view of a write-only region: a memoryview can always be read; use region.write() or write_from()".into());
-        }
-        if info.byte_order != ByteOrder::NATIVE {
-            return refuse("no view of a region whose byte order is not this machine's: its items would be wrong; use region.read_into(), which swaps".into());
-        }
-        let bytes = info.width.bytes() as u64;
-        let size = size.unwrap_or(info.size.saturating_sub(offset));
-        let value = |problem: String| Err(Error::Value { at: self.at(), problem });
-        if offset % bytes != 0 || size % bytes != 0 {
-            return value(format!(
-                "a view begins and ends at a multiple of {bytes} bytes, the region's access width; {offset:#x} and {size:#x} bytes do not"
-            ));
-        }
-        let end = match offset.checked_add(size) {
-            Some(end) if end <= info.size => end,
-            _ => {
-                let problem =
-                    format!("{size:#x} bytes from {offset:#x} go beyond the region's {:#x}", info.size);
-                return value(problem);
-            }
-        };
-        let effect = match info.on_read.is_some() || info.fifo {
-            true => Some("the map says so of the whole region; use region.read() or read_into()".into()),
-            false => first_effect(&info.nodes, 0, offset..end).map(|(name, at)| {
-                format!("reading {name} at {at:#x} has one; use the register, or leave it out of the view with offset and size")
-            }),
-        };
-        match effect {
-            None => Ok(offset as usize..end as usize),
-            Some(effect) => refuse(format!(
-                "no view where a read has a side effect, for any look at the view would cause it: {effect}"
-            )),
-        }
-    }
-
-    /// One more view.
-    ///
-    /// # Errors
-    /// The region is closed.
-    pub(crate) fn export(&self) -> Result<()> {
-        let mut views = self.views();
-        self.check_open()?;
-        *views += 1;
-        Ok(())
-    }
-
-    /// One view fewer.
-    pub(crate) fn release(&self) {
-        let mut views = self.views();
-        *views = views.saturating_sub(1);
-    }
-
     pub(super) fn exports(&self) -> usize {
         *self.views()
     }
@@ -268,7 +206,7 @@ impl Region {
         })
     }
 
-    fn views(&self) -> MutexGuard<'_, usize> {
+    pub(super) fn views(&self) -> MutexGuard<'_, usize> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -405,25 +343,5 @@ fn describe(nodes: &[map::Node], offset: u64, out: &mut Line) -> bool {
             out.back_to(mark);
         }
         found
-    })
-}
-
-/// The first register in the span, in bytes, whose read changes something: its name and offset.
-fn first_effect(nodes: &[map::Node], base: u64, span: Range<u64>) -> Option<(&str, u64)> {
-    nodes.iter().find_map(|node| {
-        let start = base + node.offset();
-        let array = node.array().unwrap_or(map::Array { count: 1, stride: 1 });
-        // Only the elements that may reach into the span; a map's elements do not reach beyond their stride by much.
-        let before = span.start.saturating_sub(start) / array.stride;
-        (before.saturating_sub(1)..array.count)
-            .map(|index| start + index * array.stride)
-            .take_while(|&start| start < span.end)
-            .find_map(|start| match node {
-                map::Node::Register(register) => {
-                    let inside = start + register.width.bytes() as u64 > span.start;
-                    register.read_effect().filter(|_| inside).map(|_| (register.name.as_str(), start))
-                }
-                map::Node::Group(group) => first_effect(&group.nodes, start, span.clone()),
-            })
     })
 }

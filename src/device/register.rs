@@ -13,20 +13,20 @@ use crate::map::{self, Field};
 #[derive(Debug)]
 pub struct RegisterClass {
     info: map::Register,
-    pub(crate) rules: Rules,
+    rules: Rules,
 }
 
 /// What a field write must do, worked out once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
+struct Rules {
     /// Load before the store.
-    pub load: bool,
+    load: bool,
     /// Bits that are written back as they were read, unless they are named.
-    pub keep: u64,
+    keep: u64,
     /// What the other bits get, unless they are named: neutral values.
-    pub fixed: u64,
+    fixed: u64,
     /// Bits that nothing can be written to safely: all of them must be named.
-    pub blocked: u64,
+    blocked: u64,
 }
 
 impl RegisterClass {
@@ -91,13 +91,8 @@ impl Register {
         self.class.info()
     }
 
-    /// The rules of its field writes.
-    #[inline(always)]
-    pub(crate) fn rules(&self) -> &Rules {
-        &self.class.rules
-    }
-
     /// Where it is and how it is touched.
+    #[cfg(feature = "python")]
     #[inline(always)]
     pub(crate) fn word(&self) -> Word {
         self.word
@@ -181,6 +176,11 @@ impl Register {
                 return Err(Error::Refused { at: format!("{}.{}", self.at(), field.name), reason });
             }
         }
+        if !self.region.gated() {
+            if let Some(done) = self.modify_short(mask, bits) {
+                return done.map_err(|(write, fault)| self.fault(write, fault));
+            }
+        }
         if let Some((alias, value)) = self.alias(mask, bits) {
             let _held = self.region.hold()?;
             return alias.store(value);
@@ -192,6 +192,34 @@ impl Register {
         let _held = self.region.hold()?;
         let kept = if plan.load { self.load()? & plan.keep } else { 0 };
         self.store(kept | plan.fixed | bits & mask)
+    }
+
+    /// The usual case of [`Register::modify`], as the rules have it: None where that must look closer. The fields are
+    /// writable and so is the register, the device is open, and `bits` lie under `mask`. An error is the fault that the
+    /// load, or the store, has met.
+    #[inline(always)]
+    pub(crate) fn modify_short(
+        &self,
+        mask: u64,
+        bits: u64,
+    ) -> Option<std::result::Result<(), (bool, Fault)>> {
+        let rules = &self.class.rules;
+        if rules.blocked & !mask != 0 {
+            return None;
+        }
+        let _held = self.region.lock.hold();
+        let kept = if rules.load {
+            // SAFETY: `word_of` checked the place against the mapping, which `region` keeps.
+            match unsafe { self.word.load() } {
+                Ok(value) => value & rules.keep,
+                Err(fault) => return Some(Err((false, fault))),
+            }
+        } else {
+            0
+        };
+        // SAFETY: as above, and the region is writable because the register is.
+        let done = unsafe { self.word.store((kept | rules.fixed) & !mask | bits & mask) };
+        Some(done.map_err(|fault| (true, fault)))
     }
 
     /// The alias register whose one store does the same as reading and writing this one, and what to store there: where

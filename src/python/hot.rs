@@ -271,30 +271,12 @@ unsafe fn gather(
 #[inline(always)]
 fn store_fields(this: &PyRegister, mask: u64, bits: u64) -> Option<bool> {
     let register = &this.register;
-    let rules = register.rules();
-    if !register.writable() || register.region().gated() || rules.blocked & !mask != 0 {
+    if !register.writable() || register.region().gated() {
         return None;
     }
-    let word = register.word();
-    let held = register.region().lock.hold();
-    let kept = if rules.load {
-        // SAFETY: the register's place was checked against the mapping that it keeps.
-        match unsafe { word.load() } {
-            Ok(value) => value & rules.keep,
-            Err(fault) => {
-                drop(held);
-                return Some(long_way(false, |_| Err(Failed(register.fault(false, fault)).into())));
-            }
-        }
-    } else {
-        0
-    };
-    // SAFETY: as above; a writable register's mapping is writable. Masks and bits fit the width.
-    let done = unsafe { word.store((kept | rules.fixed) & !mask | bits) };
-    drop(held);
-    match done {
+    match register.modify_short(mask, bits)? {
         Ok(()) => Some(true),
-        Err(fault) => Some(long_way(false, |_| Err(Failed(register.fault(true, fault)).into()))),
+        Err((write, fault)) => Some(long_way(false, |_| Err(Failed(register.fault(write, fault)).into()))),
     }
 }
 
