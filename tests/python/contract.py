@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import warnings
 from pathlib import Path
+from typing import Any
 
 import devregs
 
@@ -158,6 +160,10 @@ GROUPS: list[tuple[str, str, list[tuple[str, str]]]] = [
             ("complete('dev.')", ""),
             ("complete('dev.CTRL.')", ""),
             ("complete('dev.CTRL.M')", ""),
+            ("ipython.complete('dev.')", ""),
+            ("ipython.complete('dev.CTRL.')", ""),
+            ("ipython.complete('dev[\"CT')", ""),
+            ("ipython.display_formatter.format(dev)", ""),
             ("dev._ipython_key_completions_()", ""),
             ("refused(lambda: pickle.dumps(dev))", ""),
             ("refused(lambda: pickle.dumps(dev.CTRL))", ""),
@@ -186,6 +192,8 @@ GROUPS: list[tuple[str, str, list[tuple[str, str]]]] = [
             ("f'{dev.CTRL}'", "R4@0x0"),
             ("print(dev.CTRL)", "R4@0x0"),
             ("dev.CTRL._repr_html_()", "R4@0x0"),
+            ("ipython.display_formatter.format(dev.CTRL)  # a notebook's cell", "R4@0x0"),
+            ("ipython.inspector.info(dev.CTRL)  # dev.CTRL? shows str(dev.CTRL)", "R4@0x0"),
             ("print(dev.COMMAND)  # write-only", ""),
             ("str(dev)", ""),
         ],
@@ -234,6 +242,7 @@ class Bench:
         }
         for module in ("copy", "inspect", "pickle"):
             self.names[module] = __import__(module)
+        self.names["ipython"] = ipython(self.names, str(folder))
         self.spans = {region.name: self.span(0, region) for region in dev.regions}
         self.spans["alias"] = self.span(1, alias.regions.regs)
 
@@ -273,14 +282,33 @@ class Bench:
         from tracer import trace
 
         code = compile(statement, "<contract>", "exec")
-        with trace(*self.spans[region]) as log:
-            exec(code, self.names)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # IPython's own deprecations are not ours
+            with trace(*self.spans[region]) as log:
+                exec(code, self.names)
         return str(log)
 
     def close(self) -> None:
         self.view.release()
         for device in self.devices:
             device.close()
+
+
+def ipython(names: dict[str, object], folder: str) -> Any:
+    """An IPython shell without a terminal and without a history."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from IPython.core.interactiveshell import InteractiveShell
+        from traitlets.config import Config
+
+        config = Config()
+        config.HistoryManager.enabled = False
+        shell = InteractiveShell.instance(config=config, ipython_dir=folder)
+        shell.user_ns.update(names)
+        # Jedi reads sources and does not look at objects; the shell's own completer does.
+        shell.Completer.use_jedi = False
+        assert "MODE" in "".join(shell.complete("dev.CTRL.")[1])
+    return shell
 
 
 def refused(call: object) -> None:
