@@ -8,58 +8,8 @@ use nix::libc;
 
 use super::Packed;
 
-macro_rules! accesses {
-    ($($load:ident, $store:ident, $read:literal, $write:literal;)*) => {$(
-        /// One load. After a fault, `fault` is not 0 and the value means nothing.
-        ///
-        /// # Safety
-        /// As for [`super::Word::load`].
-        #[inline(always)]
-        pub(super) unsafe fn $load(address: *const u8, fault: &mut Packed) -> u64 {
-            let value: u32;
-            // SAFETY: one load from an address the caller vouches for. If it faults, the handler continues behind
-            // it with the fault in r3.
-            unsafe {
-                asm!(
-                    concat!("2: ", $read),
-                    "3:",
-                    ".pushsection devregs_sites, \"aR\"",
-                    ".long 2b - ., 3b - .",
-                    ".popsection",
-                    value = out(reg) value,
-                    address = in(reg) address,
-                    inout("r3") *fault,
-                    options(nostack, preserves_flags),
-                );
-            }
-            value.into()
-        }
-
-        /// One store. After a fault, `fault` is not 0.
-        ///
-        /// # Safety
-        /// As for [`super::Word::store`].
-        #[inline(always)]
-        pub(super) unsafe fn $store(address: *mut u8, value: u64, fault: &mut Packed) {
-            // SAFETY: one store to an address the caller vouches for; a fault as above.
-            unsafe {
-                asm!(
-                    concat!("2: ", $write),
-                    "3:",
-                    ".pushsection devregs_sites, \"aR\"",
-                    ".long 2b - ., 3b - .",
-                    ".popsection",
-                    value = in(reg) value as u32,
-                    address = in(reg) address,
-                    inout("r3") *fault,
-                    options(nostack, preserves_flags),
-                );
-            }
-        }
-    )*};
-}
-
 accesses! {
+    "r3", u32;
     load_8, store_8, "ldrb {value}, [{address}]", "strb {value}, [{address}]";
     load_16, store_16, "ldrh {value}, [{address}]", "strh {value}, [{address}]";
     load_32, store_32, "ldr {value}, [{address}]", "str {value}, [{address}]";

@@ -9,6 +9,9 @@
 
 mod block;
 mod lock;
+#[cfg(guarded)]
+#[macro_use]
+mod site;
 
 // The body of an access: assembly with a fault guard where we have it, a volatile cell elsewhere.
 #[cfg_attr(all(target_os = "linux", target_arch = "x86_64"), path = "x86_64.rs")]

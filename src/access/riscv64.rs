@@ -8,58 +8,8 @@ use nix::libc;
 
 use super::Packed;
 
-macro_rules! accesses {
-    ($($load:ident, $store:ident, $read:literal, $write:literal;)*) => {$(
-        /// One load. After a fault, `fault` is not 0 and the value means nothing.
-        ///
-        /// # Safety
-        /// As for [`super::Word::load`].
-        #[inline(always)]
-        pub(super) unsafe fn $load(address: *const u8, fault: &mut Packed) -> u64 {
-            let value: u64;
-            // SAFETY: one load from an address the caller vouches for. If it faults, the handler continues behind
-            // it with the fault in a5.
-            unsafe {
-                asm!(
-                    concat!("2: ", $read),
-                    "3:",
-                    ".pushsection devregs_sites, \"aR\"",
-                    ".long 2b - ., 3b - .",
-                    ".popsection",
-                    value = out(reg) value,
-                    address = in(reg) address,
-                    inout("a5") *fault,
-                    options(nostack, preserves_flags),
-                );
-            }
-            value
-        }
-
-        /// One store. After a fault, `fault` is not 0.
-        ///
-        /// # Safety
-        /// As for [`super::Word::store`].
-        #[inline(always)]
-        pub(super) unsafe fn $store(address: *mut u8, value: u64, fault: &mut Packed) {
-            // SAFETY: one store to an address the caller vouches for; a fault as above.
-            unsafe {
-                asm!(
-                    concat!("2: ", $write),
-                    "3:",
-                    ".pushsection devregs_sites, \"aR\"",
-                    ".long 2b - ., 3b - .",
-                    ".popsection",
-                    value = in(reg) value,
-                    address = in(reg) address,
-                    inout("a5") *fault,
-                    options(nostack, preserves_flags),
-                );
-            }
-        }
-    )*};
-}
-
 accesses! {
+    "a5", u64;
     load_8, store_8, "lbu {value}, 0({address})", "sb {value}, 0({address})";
     load_16, store_16, "lhu {value}, 0({address})", "sh {value}, 0({address})";
     load_32, store_32, "lwu {value}, 0({address})", "sw {value}, 0({address})";
