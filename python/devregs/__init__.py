@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from ._board import Board, open_board
 from ._devregs import (
+    GUARDED,
     AccessError,
     Array,
     BusError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
 __all__ = [
+    "GUARDED",
     "AccessError",
     "Array",
     "Board",

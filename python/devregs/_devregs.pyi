@@ -9,6 +9,8 @@ from typing import Any, Final, Literal, Self, SupportsIndex, final, overload
 from typing_extensions import Buffer
 
 __version__: Final[str]
+GUARDED: Final[bool]
+"""Whether this build turns a fault inside an access into BusError: on x86-64, aarch64, armv7 and riscv64."""
 PyBUF_READ: Final[int]
 PyBUF_WRITE: Final[int]
 

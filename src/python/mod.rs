@@ -33,6 +33,7 @@ pub(crate) const PYBUF_WRITE: i32 = 0x200;
 fn _devregs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("GUARDED", crate::access::GUARDED)?;
     module.add("PyBUF_READ", PYBUF_READ)?;
     module.add("PyBUF_WRITE", PYBUF_WRITE)?;
     errors::add(module)?;

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
+import mmap
 import os
 import signal
 import subprocess
@@ -67,6 +69,27 @@ def test_every_kind_of_access_is_guarded(broken, access, write, width):
         with pytest.raises(devregs.BusError) as raised:
             access(broken)
         assert (raised.value.write, raised.value.width) == (write, width)
+
+
+def test_a_page_without_access_is_a_bus_error_by_sigsegv(kit_map):
+    """As after mprotect(PROT_NONE), and for a write as after PROT_READ."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with devregs.mock(kit_map) as device:
+        view = device.regions.ram.view()
+        address = ctypes.addressof((ctypes.c_char * view.nbytes).from_buffer(view))
+        view.release()
+        page = ctypes.c_void_p(address - address % PAGE)
+        ram = device.regions.ram
+        ram.write(0, 7)
+        assert libc.mprotect(page, ctypes.c_size_t(PAGE), mmap.PROT_READ) == 0
+        assert ram.read(0) == 7
+        with pytest.raises(devregs.BusError) as raised:
+            ram.write(0, 8)
+        assert (raised.value.write, raised.value.signal, raised.value.code) == (True, signal.SIGSEGV, 2)
+        assert libc.mprotect(page, ctypes.c_size_t(PAGE), 0) == 0
+        with pytest.raises(devregs.BusError) as raised:
+            ram.read(0)
+        assert (raised.value.write, raised.value.signal) == (False, signal.SIGSEGV)
 
 
 def test_a_block_read_keeps_the_words_before_the_fault(kit_map, memory):
@@ -263,6 +286,10 @@ def test_another_librarys_fault_is_not_ours(kit_path, memory):
         "import ctypes; device = broken(); assert contained(device); ctypes.string_at(8)",
     )
     assert (done.returncode, done.stderr) == (-signal.SIGSEGV, "")
+
+
+def test_this_build_is_guarded():
+    assert devregs.GUARDED
 
 
 def test_faulthandler_of_this_test_run_is_on_and_does_not_matter(broken):

@@ -170,6 +170,28 @@ def test_a_register_whose_read_has_an_effect_is_not_read_for_a_field(kit):
     assert kit.regions.effects.read(0x4) == 0x300
 
 
+def test_alias_registers_act_where_the_map_names_them(tmp_path):
+    """The mock is plain memory, so the alias holds what was stored to it."""
+    path = tmp_path / "alias.toml"
+    path.write_text(
+        '[device]\nname = "alias"\n[regions.r]\nsize = 64\n'
+        "[regions.r.registers]\n"
+        'OUT = { offset = 0, count = 2, set-alias = "SET", clear-alias = "CLR", fields = { A = 0, B = "7:4" } }\n'
+        'SET = { offset = 16, count = 2, access = "wo" }\n'
+        'CLR = { offset = 32, count = 2, access = "wo" }\n'
+    )
+    with devregs.mock(path) as device:
+        out, raw = device.OUT[1], device.regions.r
+        out.modify(A=1, B=15)
+        assert (raw.read(16), raw.read(20), out.read()) == (0, 0xF1, 0)
+        out.modify(A=0, B=0)
+        assert (raw.read(36), out.read()) == (0xF1, 0)
+        out.modify(A=1, B=0)  # both ways at once: by reading and writing
+        assert out.read() == 1
+        with pytest.raises(devregs.MapError):
+            out.modify(A=2)
+
+
 def test_encode_and_decode_touch_nothing(kit):
     before = kit.CTRL.read()
     assert kit.CTRL.encode(MODE="TURBO") == 0x8001_0071
