@@ -71,7 +71,7 @@ impl Region {
 
 /// The first register in the span, in bytes, whose read changes something: its name and offset.
 fn first_effect(nodes: &[map::Node], base: u64, span: Range<u64>) -> Option<(&str, u64)> {
-    nodes.iter().find_map(|node| {
+    nodes.iter().filter(|node| has_effect(node)).find_map(|node| {
         let start = base + node.offset();
         let array = node.array().unwrap_or(map::Array { count: 1, stride: 1 });
         // Only the elements that may reach into the span; a map's elements do not reach beyond their stride by much.
@@ -82,9 +82,17 @@ fn first_effect(nodes: &[map::Node], base: u64, span: Range<u64>) -> Option<(&st
             .find_map(|start| match node {
                 map::Node::Register(register) => {
                     let inside = start + register.width.bytes() as u64 > span.start;
-                    register.read_effect().filter(|_| inside).map(|_| (register.name.as_str(), start))
+                    inside.then_some((register.name.as_str(), start))
                 }
                 map::Node::Group(group) => first_effect(&group.nodes, start, span.clone()),
             })
     })
+}
+
+/// Whether reading some register of it changes something.
+fn has_effect(node: &map::Node) -> bool {
+    match node {
+        map::Node::Register(register) => register.read_effect().is_some(),
+        map::Node::Group(group) => group.nodes.iter().any(has_effect),
+    }
 }

@@ -103,7 +103,8 @@ pub(super) fn check(name: &str, what: &str, place: &Place, report: &mut Report) 
 /// A name that can be a member of a Python enum as well.
 pub(super) fn check_value(name: &str, place: &Place, report: &mut Report) {
     check(name, "value", place, report);
-    if name == "mro" || name.starts_with('_') && name.ends_with('_') {
+    let private = name.strip_prefix('_').is_some_and(|rest| rest.ends_with('_') || rest.contains("__"));
+    if name == "mro" || name == "_" || private {
         report.error(
             place,
             format!("a value cannot be called {name:?}, which Python's enums keep for themselves"),

@@ -81,24 +81,43 @@ impl PyGroup {
         }
         Ok((here, None))
     }
-
-    /// Every register below, in the order of the map.
-    fn collect(&self, py: Python<'_>, into: &Bound<'_, PyList>) -> PyResult<()> {
-        self.parts.iter().try_for_each(|(_, part)| collect(part.bind(py), into))
-    }
 }
 
-fn collect(part: &Bound<'_, PyAny>, into: &Bound<'_, PyList>) -> PyResult<()> {
-    let py = part.py();
-    if let Ok(group) = part.cast::<PyGroup>() {
-        return group.get().collect(py, into);
+/// Walks the registers of a group, one at a time: an array may be longer than memory.
+#[pyclass(frozen, module = "devregs")]
+struct Registers(Mutex<Vec<(Py<PyAny>, u64)>>);
+
+#[pymethods]
+impl Registers {
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
     }
-    match part.cast::<PyArray>() {
-        Ok(array) => {
-            let array = array.get();
-            (0..array.count()).try_for_each(|index| collect(&array.element(py, index)?, into))
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        // The groups and arrays we are in, outermost first, each with the index of what comes next.
+        let mut path = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((holder, next)) = path.last_mut() {
+            let index = *next;
+            *next += 1;
+            let holder = holder.bind(py);
+            let part = if let Ok(group) = holder.cast::<PyGroup>() {
+                usize::try_from(index)
+                    .ok()
+                    .and_then(|index| group.get().parts.get(index))
+                    .map(|(_, part)| part.bind(py).clone())
+            } else {
+                let array = holder.cast::<PyArray>()?.get();
+                if index < array.count() { Some(array.element(py, index)?) } else { None }
+            };
+            match part {
+                None => {
+                    path.pop();
+                }
+                Some(part) if part.is_instance_of::<PyRegister>() => return Ok(Some(part)),
+                Some(part) => path.push((part.unbind(), 0)),
+            }
         }
-        Err(_) => into.append(part),
+        Ok(None)
     }
 }
 
@@ -132,10 +151,8 @@ impl PyGroup {
     }
 
     /// Every register in it, arrays element by element, in the order of the map.
-    fn registers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let list = PyList::empty(py);
-        self.collect(py, &list)?;
-        Ok(list.try_iter()?.into_any())
+    fn registers(slf: Py<Self>) -> Registers {
+        Registers(Mutex::new(vec![(slf.into_any(), 0)]))
     }
 
     fn __setattr__(&self, name: &str, _value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -240,25 +257,19 @@ impl PyArray {
             }
             return Ok(list.into_any());
         }
-        let wanted = index.extract::<i64>().map_err(|_| {
-            PyTypeError::new_err(format!(
-                "{}[…] takes an integer or a slice, not {}",
-                self.path,
-                super::values::kind(index)
-            ))
-        })?;
-        let from_end = self.count().checked_sub(wanted.unsigned_abs());
-        match u64::try_from(wanted) {
-            Ok(index) => self.element(py, index),
-            Err(_) => match from_end {
-                Some(index) => self.element(py, index),
-                None => Err(PyIndexError::new_err(format!(
-                    "{}[{wanted}]: the array has {} elements",
-                    self.path,
-                    self.count()
-                ))),
-            },
-        }
+        let at = || format!("{}[…]", self.path);
+        let number = super::values::index(index, &at)?;
+        let outside = || {
+            let shown = super::values::shown(&number);
+            let problem = format!("{}[{shown}]: the array has {} elements", self.path, self.count());
+            PyIndexError::new_err(problem)
+        };
+        let wanted = number.extract::<i64>().map_err(|_| outside())?;
+        let index = match u64::try_from(wanted) {
+            Ok(index) => index,
+            Err(_) => self.count().checked_sub(wanted.unsigned_abs()).ok_or_else(outside)?,
+        };
+        self.element(py, index)
     }
 
     fn __repr__(&self) -> String {

@@ -58,7 +58,7 @@ pub(super) fn seconds(value: Option<f64>, what: &str) -> PyResult<Option<Duratio
     }
 }
 
-fn index<'py>(value: &Bound<'py, PyAny>, at: &dyn Fn() -> String) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn index<'py>(value: &Bound<'py, PyAny>, at: &dyn Fn() -> String) -> PyResult<Bound<'py, PyAny>> {
     let operator = value.py().import("operator")?;
     operator
         .call_method1("index", (value,))
@@ -66,7 +66,7 @@ fn index<'py>(value: &Bound<'py, PyAny>, at: &dyn Fn() -> String) -> PyResult<Bo
 }
 
 /// The value as a person reads it: hexadecimal where it is large.
-fn shown(index: &Bound<'_, PyAny>) -> String {
+pub(super) fn shown(index: &Bound<'_, PyAny>) -> String {
     let text = index.py().import("builtins").and_then(|b| b.call_method1("hex", (index,)));
     match text {
         // CPython itself limits how many digits it prints; so do we.

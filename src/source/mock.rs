@@ -12,8 +12,8 @@ use crate::error::SourceError;
 use crate::map::{ByteOrder, Map, Node, Region, Register};
 use crate::mapping::page_size;
 
-/// More elements than this with a value to write would fill the machine's memory, not model a device.
-const MOST_WORDS: u64 = 1 << 24;
+/// Reset values that take more memory than this fill the machine and model no device. What is 0 takes none.
+const MOST_BYTES: u64 = 64 << 20;
 
 #[derive(Debug)]
 pub(super) struct Mock {
@@ -45,9 +45,9 @@ impl Mock {
             })?;
         }
         file.set_len(end).map_err(failed)?;
+        let mut budget = Budget { pages: MOST_BYTES / page, last: None };
         for (region, (_, start)) in map.regions.iter().zip(&starts) {
-            let mut words = MOST_WORDS;
-            fill(&file, *start, &region.nodes, &mut words).map_err(failed)?;
+            fill(&file, *start, &region.nodes, &mut budget).map_err(failed)?;
         }
         Ok(Mock { file, starts })
     }
@@ -71,7 +71,7 @@ impl Mock {
 }
 
 /// Writes the reset values of these registers and of those in these groups.
-fn fill(file: &File, base: u64, nodes: &[Node], words: &mut u64) -> std::io::Result<()> {
+fn fill(file: &File, base: u64, nodes: &[Node], budget: &mut Budget) -> std::io::Result<()> {
     for node in nodes {
         let (count, stride) = node.array().map_or((1, 0), |array| (array.count, array.stride));
         for index in 0..count {
@@ -82,18 +82,18 @@ fn fill(file: &File, base: u64, nodes: &[Node], words: &mut u64) -> std::io::Res
                     if value == 0 {
                         break;
                     }
+                    budget.spend(start)?;
                     let bytes = register.width.bytes();
                     match register.byte_order {
                         ByteOrder::Little => file.write_all_at(&value.to_le_bytes()[..bytes], start)?,
                         ByteOrder::Big => file.write_all_at(&value.to_be_bytes()[8 - bytes..], start)?,
                     }
-                    spend(words)?;
                 }
                 Node::Group(group) => {
                     if !has_value(&group.nodes) {
                         break;
                     }
-                    fill(file, start, &group.nodes, words)?;
+                    fill(file, start, &group.nodes, budget)?;
                 }
             }
         }
@@ -117,9 +117,24 @@ fn has_value(nodes: &[Node]) -> bool {
     })
 }
 
-fn spend(words: &mut u64) -> std::io::Result<()> {
-    *words = words.checked_sub(1).ok_or_else(|| {
-        std::io::Error::other(format!("the map has more than {MOST_WORDS} reset values that are not 0"))
-    })?;
-    Ok(())
+/// What the reset values may take of the machine's memory.
+struct Budget {
+    pages: u64,
+    last: Option<u64>,
+}
+
+impl Budget {
+    /// Counts the page that `place` lies in, unless it is the one before.
+    fn spend(&mut self, place: u64) -> std::io::Result<()> {
+        let page = place / page_size() as u64;
+        if self.last == Some(page) {
+            return Ok(());
+        }
+        self.last = Some(page);
+        self.pages = self.pages.checked_sub(1).ok_or_else(|| {
+            let limit = MOST_BYTES >> 20;
+            std::io::Error::other(format!("the reset values of the map would fill more than {limit} MiB"))
+        })?;
+        Ok(())
+    }
 }

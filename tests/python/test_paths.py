@@ -59,7 +59,7 @@ def test_wrong_paths(kit, path, error, message):
 
 
 def test_indices_of_another_type(kit):
-    with pytest.raises(TypeError, match="integer or a slice"):
+    with pytest.raises(TypeError, match="an integer is needed"):
         _ = kit.CH["CTRL"]
     with pytest.raises(IndexError):
         _ = kit.CH[-9]
