@@ -8,6 +8,8 @@ mod view;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+#[cfg(feature = "python")]
+pub(crate) use region::Refusal;
 pub use region::Region;
 pub use register::{Register, RegisterClass};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::libc;
 
 use crate::access::Fault;
-use crate::map::{MapErrors, PathError, Width};
+use crate::map::{MapErrors, PathError, Width, clean};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -106,9 +106,10 @@ impl SourceError {
 impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // `mock:` ends in a colon already.
-        write!(f, "{}: {}", self.name.trim_end_matches(':'), self.problem)?;
+        // Names of files and devices are not ours: none reaches a terminal raw.
+        write!(f, "{}: {}", clean(self.name.trim_end_matches(':')), clean(&self.problem))?;
         match &self.remedy {
-            Some(remedy) => write!(f, "; {remedy}"),
+            Some(remedy) => write!(f, "; {}", clean(remedy)),
             None => Ok(()),
         }
     }

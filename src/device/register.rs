@@ -314,12 +314,24 @@ impl Register {
     pub fn encode(&self, mask: u64, bits: u64) -> u64 {
         let info = self.info();
         let mut value = info.reset.map_or(0, |reset| reset.value);
+        let mut rest = info.width.mask();
+        let neutral = |effect: map::OnWrite| if effect.neutral() == Some(true) { u64::MAX } else { 0 };
         for field in &info.fields {
-            if let Some(effect) = field.on_write {
-                let neutral = if effect.neutral() == Some(true) { field.mask() } else { 0 };
-                value = value & !field.mask() | neutral;
-            }
+            rest &= !field.mask();
+            let fixed = match field.on_write {
+                Some(effect) => neutral(effect),
+                None if field.self_clear => 0,
+                None => continue,
+            };
+            value = value & !field.mask() | fixed & field.mask();
         }
+        let fixed = match (info.reserved, info.on_write) {
+            (map::Reserved::Zero, _) => 0,
+            (map::Reserved::One, _) => u64::MAX,
+            (map::Reserved::Preserve, Some(effect)) => neutral(effect),
+            (map::Reserved::Preserve, None) => value,
+        };
+        value = value & !rest | fixed & rest;
         value & !mask | bits & mask
     }
 

@@ -110,7 +110,7 @@ impl fmt::Display for MapErrors {
 impl std::error::Error for MapErrors {}
 
 /// A name or line of a file as a terminal may have it: control characters are spelled out.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

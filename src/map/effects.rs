@@ -186,6 +186,10 @@ impl Register {
             // The device ignores what is written to it.
             return if load { Unnamed::Keep } else { Unnamed::Fixed(false) };
         }
+        if matches!(field.access, Access::ReadWriteOnce | Access::WriteOnce) {
+            // Even the value that does nothing would be the one write.
+            return Unnamed::Refused("which can be written only once");
+        }
         if let Some(effect) = field.on_write {
             return match effect.neutral() {
                 Some(neutral) => Unnamed::Fixed(neutral),
@@ -196,7 +200,6 @@ impl Register {
             return Unnamed::Fixed(false);
         }
         match field.access {
-            Access::ReadWriteOnce | Access::WriteOnce => Unnamed::Refused("which can be written only once"),
             Access::WriteOnly => Unnamed::Refused("which cannot be read, so what it holds is not known"),
             _ if !self.access.readable() => {
                 Unnamed::Refused("which cannot be read, so what it holds is not known")

@@ -22,6 +22,7 @@ mod toml10;
 mod tree;
 
 pub use board::{BoardDevice, BoardMap};
+pub(crate) use diagnostic::clean;
 pub use diagnostic::{Diagnostic, MapErrors, Severity};
 pub use effects::{Refusal, WritePlan};
 pub use library::{builtin, builtin_names};

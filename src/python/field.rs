@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyType};
 
 use super::errors::Failed;
 use super::register::{PyRegister, Use, access_name, field_bits};
-use crate::device::{Register, RegisterClass};
+use crate::device::{Refusal, Register, RegisterClass};
 use crate::error::Error;
 use crate::map::{Field, Value, mask};
 
@@ -95,7 +95,7 @@ impl PyField {
 
     pub fn read<'py>(&self, py: Python<'py>, register: &Register) -> PyResult<Bound<'py, PyAny>> {
         if !self.info().access.readable() {
-            return Err(self.refused(register, "is write-only: reading it has no meaning"));
+            return Err(self.refused(register, Refusal::WRITE_ONLY));
         }
         let value = register.read().map_err(Failed)?;
         self.value_of(py, value)

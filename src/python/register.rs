@@ -11,7 +11,7 @@ use super::errors::Failed;
 use super::field::PyField;
 use super::interrupt::interruptible;
 use super::values;
-use crate::device::{Register, RegisterClass};
+use crate::device::{Refusal, Register, RegisterClass};
 use crate::error::Error;
 use crate::map::{Access, Field};
 
@@ -228,6 +228,10 @@ impl PyRegister {
         let mut add = |name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>| -> PyResult<()> {
             let name = name.extract::<String>()?;
             let field = self.register.field(&name).map_err(Failed)?;
+            if purpose == Use::Read && !field.access.readable() {
+                let at = format!("{}.{name}", self.register.at());
+                return Err(Failed(Error::Refused { at, reason: Refusal::WRITE_ONLY.into() }).into());
+            }
             if mask & field.mask() != 0 {
                 let problem = format!("{name} is given twice, or shares bits with another field given");
                 return Err(Failed(Error::Value { at: self.register.at(), problem }).into());

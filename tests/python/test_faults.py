@@ -85,7 +85,11 @@ def test_a_page_without_access_is_a_bus_error_by_sigsegv(kit_map):
         assert ram.read(0) == 7
         with pytest.raises(devregs.BusError) as raised:
             ram.write(0, 8)
-        assert (raised.value.write, raised.value.signal, raised.value.code) == (True, signal.SIGSEGV, 2)
+        assert (raised.value.write, raised.value.signal, raised.value.code) == (
+            True,
+            signal.SIGSEGV,
+            2,
+        )
         assert libc.mprotect(page, ctypes.c_size_t(PAGE), 0) == 0
         with pytest.raises(devregs.BusError) as raised:
             ram.read(0)

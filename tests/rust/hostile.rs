@@ -52,7 +52,10 @@ fn bombard(name: &str, seeds: &[Vec<u8>], usual: usize, entry: impl Fn(&[u8]) ->
             Ok(false) => refused += 1,
             Err(_) => {
                 panicked += 1;
-                eprintln!("{name}: a panic; to keep the input as a seed: {}", String::from_utf8_lossy(&input).escape_debug());
+                eprintln!(
+                    "{name}: a panic; to keep the input as a seed: {}",
+                    String::from_utf8_lossy(&input).escape_debug()
+                );
             }
         }
     }

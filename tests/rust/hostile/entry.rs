@@ -74,7 +74,10 @@ pub fn path(data: &[u8]) -> bool {
     match MAP.map.resolve(text) {
         Ok(found) => {
             let again = MAP.map.resolve(&found.path).unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!((again.region, again.offset, again.field.is_none()), (found.region, found.offset, true));
+            assert_eq!(
+                (again.region, again.offset, again.field.is_none()),
+                (found.region, found.offset, true)
+            );
         }
         Err(error) => check_clean(&error.to_string()),
     }
@@ -129,8 +132,10 @@ fn check_errors(errors: &MapErrors, text: &str) {
 
 /// Nothing that a terminal would act on.
 fn check_clean(text: &str) {
-    let hidden =
-        |c: char| c.is_control() && c != '\n' || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let hidden = |c: char| {
+        c.is_control() && c != '\n'
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     assert!(!text.contains(hidden), "{text:?}");
 }
 
@@ -148,7 +153,8 @@ fn check_map(loaded: &Loaded) {
         let found = map.resolve(path).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(found.offset, *offset, "{path}");
     }
-    let small = map.regions.iter().all(|region| region.size <= MOST_BYTES && region.nodes.iter().all(is_small));
+    let small =
+        map.regions.iter().all(|region| region.size <= MOST_BYTES && region.nodes.iter().all(is_small));
     if small {
         use_device(loaded, &paths);
     }

@@ -5,17 +5,76 @@ pub struct Dice(u64);
 
 /// What breaks readers: ends of ranges, brackets, text that terminals act on, and the words of the format.
 const PIECES: &[&str] = &[
-    "0", "-1", "1e9", "0x7fff_ffff_ffff_ffff", "0x8000_0000_0000_0000", "18446744073709551615",
-    "18446744073709551616", "'0xffff_ffff_ffff_ffff'", "'-1'", "0x8000_0000", "9223372036854775807",
-    "340282366920938463463374607431768211456", "nan", "1979-05-27", "true", "{", "}", "[", "]", "[[", "]]", "=", ".",
-    ",", "#", "\n", "\r\n", "'", "\"", "'''", "\"\"\"", "\\", "\\u001b", "\\U00110000", "\u{0}", "\u{1b}[31m",
-    "\u{202e}", "\u{feff}", "é", "\u{1f980}", "include = ['a.toml']\n", "include = ['uart16550.toml']\n",
-    "derive-from = 'A'\n", "count = 0x8000_0000\n", "count = '0x8000_0000_0000_0000'\n", "stride = 1\n",
-    "stride = '0xffff_ffff_ffff_ffff'\n", "offset = '0xffff_ffff_ffff_fff8'\n", "size = '0xffff_ffff_ffff_ffff'\n",
-    "width = 64\n", "width = 8\n", "split = 'low-first'\n", "access = 'wo'\n", "access = 'rc'\n", "access = 'w0t'\n",
-    "on-write = 'clear'\n", "fifo = true\n", "overlaps = true\n", "fields.F = '63:0'\n", "fields.F = '0:63'\n",
-    "set-alias = 'A'\n", "expect = { value = 1, mask = 2 }\n", "[device]\n", "[regions.r]\n", "[devices.d]\n",
-    "mock:", "mem:", "pci:", "file:", "uio:",
+    "0",
+    "-1",
+    "1e9",
+    "0x7fff_ffff_ffff_ffff",
+    "0x8000_0000_0000_0000",
+    "18446744073709551615",
+    "18446744073709551616",
+    "'0xffff_ffff_ffff_ffff'",
+    "'-1'",
+    "0x8000_0000",
+    "9223372036854775807",
+    "340282366920938463463374607431768211456",
+    "nan",
+    "1979-05-27",
+    "true",
+    "{",
+    "}",
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "=",
+    ".",
+    ",",
+    "#",
+    "\n",
+    "\r\n",
+    "'",
+    "\"",
+    "'''",
+    "\"\"\"",
+    "\\",
+    "\\u001b",
+    "\\U00110000",
+    "\u{0}",
+    "\u{1b}[31m",
+    "\u{202e}",
+    "\u{feff}",
+    "é",
+    "\u{1f980}",
+    "include = ['a.toml']\n",
+    "include = ['uart16550.toml']\n",
+    "derive-from = 'A'\n",
+    "count = 0x8000_0000\n",
+    "count = '0x8000_0000_0000_0000'\n",
+    "stride = 1\n",
+    "stride = '0xffff_ffff_ffff_ffff'\n",
+    "offset = '0xffff_ffff_ffff_fff8'\n",
+    "size = '0xffff_ffff_ffff_ffff'\n",
+    "width = 64\n",
+    "width = 8\n",
+    "split = 'low-first'\n",
+    "access = 'wo'\n",
+    "access = 'rc'\n",
+    "access = 'w0t'\n",
+    "on-write = 'clear'\n",
+    "fifo = true\n",
+    "overlaps = true\n",
+    "fields.F = '63:0'\n",
+    "fields.F = '0:63'\n",
+    "set-alias = 'A'\n",
+    "expect = { value = 1, mask = 2 }\n",
+    "[device]\n",
+    "[regions.r]\n",
+    "[devices.d]\n",
+    "mock:",
+    "mem:",
+    "pci:",
+    "file:",
+    "uio:",
 ];
 
 impl Dice {
@@ -73,8 +132,11 @@ impl Dice {
 
     /// The number at or after a place becomes another one.
     fn replace_number(&mut self, data: &mut Vec<u8>, at: usize) {
-        let Some(start) = data[at..].iter().position(u8::is_ascii_digit).map(|start| at + start) else { return };
-        let length = data[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+        let Some(start) = data[at..].iter().position(u8::is_ascii_digit).map(|start| at + start) else {
+            return;
+        };
+        let length =
+            data[start..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
         data.splice(start..start + length, PIECES[self.roll(11)].bytes());
     }
 }

@@ -1,0 +1,10 @@
+//! Device maps.
+#![no_main]
+#![allow(dead_code)] // Each target uses one of the entries.
+
+#[path = "../../rust/hostile/entry.rs"]
+mod entry;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    entry::map(data);
+});
