@@ -254,7 +254,9 @@ fn include(
                     Err("it lies outside the folder of this file, through a symbolic link".into())
                 }
                 // What the user names may be a pipe; what a file names must not keep the user waiting.
-                _ if path.exists() && !path.is_file() => Err("it is not a regular file".into()),
+                _ if path.exists() && !path.is_file() && !path.is_dir() => {
+                    Err("it is not a regular file".into())
+                }
                 _ => read_text(&path),
             };
             (path.display().to_string(), Some(path), text)

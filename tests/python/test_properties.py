@@ -105,6 +105,32 @@ def test_a_write_of_some_fields_means_them_and_nothing_else(data: st.DataObject)
             assert words[0] == words[1]
 
 
+@pytest.mark.parametrize("how", ["attribute", "item", "path", "mapping", "keywords"])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("value", [1, "GO"])
+def test_of_two_fields_that_share_bits_each_is_what_it_is(
+    how: str, shared: bool, value: int | str
+) -> None:
+    writes, reads = (
+        '{ bits = "7:0", access = "wo", values.GO = 1 }',
+        '{ bits = "7:0", access = "ro" }',
+    )
+    toml = f"registers.A = {{ offset = {BASE}, fields.W = {writes}, fields.R = {reads} }}\n"
+    parts = [Part(name, 0, 8, "", "", None, None, False, {}) for name in "WR"]
+    model = Model("A", toml, 32, "little", "rw", None, None, "preserve", 0, tuple(parts))
+    with device(toml, shared=shared) as dev:
+        store(dev, model, how, {parts[0]: value})
+        assert dev.A.R == dev.A.read() == 1
+        for action in (
+            lambda: store(dev, model, how, {parts[1]: 2}),
+            lambda: dev.A.W,
+            lambda: dev.A.wait(W=1, timeout=0),
+        ):
+            with pytest.raises(devregs.AccessError):
+                action()
+        assert dev.A.read() == 1
+
+
 @quick(150)
 @given(st.data())
 def test_a_value_that_does_not_fit_is_refused_and_nothing_written(data: st.DataObject) -> None:
