@@ -121,7 +121,11 @@ impl Device {
         if views > 0 {
             return Err(Error::Exported { at: self.map.name.clone(), views });
         }
-        self.regions.iter().try_for_each(|region| region.close())
+        self.regions.iter().try_for_each(|region| region.close())?;
+        if let Some(interrupt) = &self.interrupt {
+            interrupt.close();
+        }
+        Ok(())
     }
 
     /// Compares what the map expects with what is there: every difference, not the first only.

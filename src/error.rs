@@ -54,6 +54,9 @@ pub enum Error {
     },
 }
 
+/// Why anything of a closed device is refused.
+pub(crate) const CLOSED: &str = "the device is closed; open it again with devregs.open()";
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 

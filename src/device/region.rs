@@ -35,7 +35,7 @@ pub struct Region {
 pub(crate) struct Refusal;
 
 impl Refusal {
-    pub const CLOSED: &str = "the device is closed; open it again with devregs.open()";
+    pub const CLOSED: &str = crate::error::CLOSED;
     pub const READ_ONLY: &str = "is read-only: the map says so, and it is mapped without write access";
     pub const READ_ONLY_FIELD: &str = "is read-only: the map says so";
     pub const NOT_SINGLE: &str = "this machine has no single access of 64 bits; where the device takes two of 32, the map says so: split = \"low-first\"";

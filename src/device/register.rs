@@ -166,10 +166,11 @@ impl Register {
     /// on a write-only one. `bits` are the fields' values in their place.
     ///
     /// # Errors
-    /// [`Error::Refused`] where a field is read-only, or another bit of the register cannot be spared; as for
-    /// [`Register::write`].
+    /// [`Error::Refused`] where a field is read-only, or another bit of the register cannot be spared; [`Error::Value`]
+    /// for bits beside the mask or a mask beyond the register; as for [`Register::write`].
     pub fn modify(&self, mask: u64, bits: u64) -> Result<()> {
         self.check_writable()?;
+        self.check_bits(mask, bits)?;
         for field in &self.info().fields {
             if field.mask() & mask != 0 && !field.access.writable() {
                 let reason = Refusal::READ_ONLY_FIELD.into();
@@ -251,7 +252,7 @@ impl Register {
     /// `go_on` is asked now and then and may end the wait.
     ///
     /// # Errors
-    /// [`Error::Timeout`] with the last value; as for [`Register::read`]; what `go_on` returns.
+    /// [`Error::Timeout`] with the last value; [`Error::Value`] as for [`Register::modify`]; as for [`Register::read`]; what `go_on` returns.
     pub fn wait(
         &self,
         mask: u64,
@@ -263,6 +264,7 @@ impl Register {
         /// How long a wait goes on before it asks.
         const SLICE: Duration = Duration::from_millis(20);
         self.check_readable()?;
+        self.check_bits(mask, bits)?;
         let start = Instant::now();
         let mut asked = start;
         loop {
@@ -285,13 +287,16 @@ impl Register {
                 asked = now;
             }
             // A long interval is slept in slices, so that the wait can be ended.
-            let wake = now + left.map_or(interval, |left| interval.min(left));
-            while let Some(rest) = wake.checked_duration_since(Instant::now()) {
+            let wake = now.checked_add(left.map_or(interval, |left| interval.min(left)));
+            loop {
+                // A time that no clock will show never comes.
+                let rest = wake.map_or(SLICE, |wake| wake.saturating_duration_since(Instant::now()));
                 if rest.is_zero() {
                     break;
                 }
                 std::thread::sleep(rest.min(SLICE));
                 go_on()?;
+                self.region.check_open()?;
                 asked = Instant::now();
             }
         }
@@ -377,6 +382,17 @@ impl Register {
     fn refused(&self, allowed: bool, reason: &str) -> Error {
         let reason = if allowed { Refusal::NOT_SINGLE } else { reason };
         Error::Refused { at: self.at(), reason: reason.into() }
+    }
+
+    fn check_bits(&self, mask: u64, bits: u64) -> Result<()> {
+        let width = self.info().width;
+        match bits & !mask == 0 && mask <= width.mask() {
+            true => Ok(()),
+            false => Err(self.value_error(format!(
+                "{bits:#x} under the mask {mask:#x} does not fit the register's {} bits",
+                width.bits()
+            ))),
+        }
     }
 
     fn check_open(&self) -> Result<()> {

@@ -12,6 +12,7 @@ use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
+use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
@@ -25,6 +26,18 @@ use super::field::PyField;
 use super::register::PyRegister;
 
 type Object = *mut ffi::PyObject;
+
+/// Refuses every interpreter but the main one: classes and exceptions are made once per process, and an attached thread
+/// of another interpreter would wait for itself.
+pub(super) fn check_interpreter() -> PyResult<()> {
+    // SAFETY: a module is initialized on an attached thread.
+    match unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) } {
+        0 => Ok(()),
+        _ => Err(PyImportError::new_err(
+            "devregs does not work in a subinterpreter: its classes belong to the main one; use threads or processes",
+        )),
+    }
+}
 
 /// Puts the functions where CPython looks for them.
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
@@ -138,7 +151,7 @@ unsafe fn number(value: Object) -> Option<u64> {
 #[cold]
 #[inline(never)]
 fn long_way<T>(failed: T, way: impl FnOnce(Python<'_>) -> PyResult<T>) -> T {
-    Python::attach(|py| {
+    let attached = |py: Python<'_>| {
         let done = catch_unwind(AssertUnwindSafe(|| way(py)));
         match done.unwrap_or_else(|_| Err(PanicException::new_err("devregs panicked"))) {
             Ok(value) => value,
@@ -147,7 +160,10 @@ fn long_way<T>(failed: T, way: impl FnOnce(Python<'_>) -> PyResult<T>) -> T {
                 failed
             }
         }
-    })
+    };
+    // SAFETY: CPython calls its functions and slots on an attached thread. While it shuts down too, where a checked
+    // attach() refuses by a panic: a `__del__` that turns the device off must work.
+    unsafe { Python::attach_unchecked(attached) }
 }
 
 #[inline(always)]

@@ -61,7 +61,9 @@ impl PyInterrupt {
     }
 
     fn fileno(&self) -> PyResult<RawFd> {
-        Ok(self.get()?.as_raw_fd())
+        let interrupt = self.get()?;
+        interrupt.check_open().map_err(Failed)?;
+        Ok(interrupt.as_raw_fd())
     }
 
     fn __bool__(&self) -> bool {
@@ -85,9 +87,13 @@ pub(super) fn interruptible<T: Send>(
     py: Python<'_>,
     wait: impl FnOnce(&mut dyn FnMut() -> Result<(), Error>) -> Result<T, Error> + Send,
 ) -> PyResult<T> {
+    let handles_signals = in_main_thread(py);
     let mut signal = None;
     let done = py.detach(|| {
         wait(&mut || {
+            if !handles_signals {
+                return Ok(());
+            }
             Python::attach(|py| py.check_signals()).map_err(|error| {
                 signal = Some(error);
                 Error::Interrupted
@@ -98,4 +104,15 @@ pub(super) fn interruptible<T: Send>(
         Some(error) => Err(error),
         None => Ok(done.map_err(Failed)?),
     }
+}
+
+/// Whether this is the thread that Python's signal handlers run in. No other comes back to the interpreter in the middle
+/// of a wait: it may be a daemon thread, and the interpreter gone.
+fn in_main_thread(py: Python<'_>) -> bool {
+    let found = py.import("threading").and_then(|threading| {
+        let main = threading.call_method0("main_thread")?.getattr("ident")?;
+        threading.call_method0("get_ident")?.eq(main)
+    });
+    // An interpreter that shuts down imports nothing, and handles no signals any more.
+    found.unwrap_or(false)
 }

@@ -32,6 +32,7 @@ pub(crate) const PYBUF_WRITE: i32 = 0x200;
 #[pymodule]
 fn _devregs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
+    hot::check_interpreter()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("GUARDED", crate::access::GUARDED)?;
     module.add("PyBUF_READ", PYBUF_READ)?;

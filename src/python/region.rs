@@ -261,8 +261,11 @@ impl Window {
         if flags & ffi::PyBUF_WRITABLE != 0 && !this.writable {
             return Err(PyBufferError::new_err("this view of the region is read-only"));
         }
-        this.region.export().map_err(Failed)?;
         let asked = |flag: c_int| flags & flag == flag;
+        if asked(ffi::PyBUF_FORMAT) && !asked(ffi::PyBUF_ND) {
+            return Err(PyBufferError::new_err("a format without a shape: ask for PyBUF_ND too"));
+        }
+        this.region.export().map_err(Failed)?;
         let (shape, strides, format) = (
             if asked(ffi::PyBUF_ND) { this.shape.as_ptr().cast_mut() } else { ptr::null_mut() },
             if asked(ffi::PyBUF_STRIDES) { this.strides.as_ptr().cast_mut() } else { ptr::null_mut() },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyInt, PyString};
 
 use super::errors::Failed;
 use crate::error::Error;
@@ -58,11 +58,19 @@ pub(super) fn seconds(value: Option<f64>, what: &str) -> PyResult<Option<Duratio
     }
 }
 
+/// The integer that an object is or stands for. What its `__index__` raises comes through.
 pub(super) fn index<'py>(value: &Bound<'py, PyAny>, at: &dyn Fn() -> String) -> PyResult<Bound<'py, PyAny>> {
-    let operator = value.py().import("operator")?;
-    operator
-        .call_method1("index", (value,))
-        .map_err(|_| PyTypeError::new_err(format!("{}: an integer is needed, not {}", at(), kind(value))))
+    if value.is_instance_of::<PyInt>() {
+        return Ok(value.clone());
+    }
+    let index = match value.get_type().getattr_opt("__index__")? {
+        Some(method) => method.call1((value,))?,
+        None => value.clone(),
+    };
+    match index.is_instance_of::<PyInt>() {
+        true => Ok(index),
+        false => Err(PyTypeError::new_err(format!("{}: an integer is needed, not {}", at(), kind(value)))),
+    }
 }
 
 /// The value as a person reads it: hexadecimal where it is large.

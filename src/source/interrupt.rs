@@ -9,13 +9,14 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::error::{Error, SourceError};
+use crate::error::{CLOSED, Error, SourceError};
 
 /// The command register of PCI configuration space, and its bit that masks INTx (PCI Local Bus 3.0, 6.2.2).
 const PCI_COMMAND: u64 = 4;
@@ -33,6 +34,7 @@ pub struct Interrupt {
     /// The configuration space, where the device is a PCI function.
     config: PathBuf,
     seen: Mutex<Seen>,
+    closed: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +54,14 @@ impl Interrupt {
             _ => Err(error),
         })?;
         let seen = Mutex::new(Seen { count: started(sysfs), missed: 0 });
-        Ok(Interrupt { name: name.into(), file, sysfs: sysfs.into(), config, seen })
+        Ok(Interrupt {
+            name: name.into(),
+            file,
+            sysfs: sysfs.into(),
+            config,
+            seen,
+            closed: AtomicBool::new(false),
+        })
     }
 
     /// Waits for an event. Returns how many came since the last one waited for: 1 where none was missed.
@@ -68,6 +77,7 @@ impl Interrupt {
         rearm: bool,
         mut go_on: impl FnMut() -> Result<(), Error>,
     ) -> Result<u32, Error> {
+        self.check_open()?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         if rearm {
             // What has come already is not served yet: enabled again, it would count once more.
@@ -92,6 +102,7 @@ impl Interrupt {
                 });
             }
             go_on()?;
+            self.check_open()?;
             self.sleep(left.map_or(SLICE, |left| left.min(SLICE)))?;
         }
     }
@@ -106,6 +117,20 @@ impl Interrupt {
         self.seen().missed
     }
 
+    /// Refuses whatever is asked from now on, and ends the waits. The file stays until nobody can wait on it.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// # Errors
+    /// The device was closed.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        match self.closed.load(Ordering::Relaxed) {
+            true => Err(Error::Refused { at: format!("{} interrupt", self.name), reason: CLOSED.into() }),
+            false => Ok(()),
+        }
+    }
+
     /// The file that becomes readable when an event has come.
     pub fn as_raw_fd(&self) -> RawFd {
         self.file.as_raw_fd()
@@ -116,6 +141,7 @@ impl Interrupt {
     /// # Errors
     /// The driver cannot do that, and the device is no PCI function; or it was opened without write access.
     pub fn enable(&self, on: bool) -> Result<(), Error> {
+        self.check_open()?;
         match self.control(on) {
             Ok(()) => Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
