@@ -171,8 +171,12 @@ impl Register {
     pub fn modify(&self, mask: u64, bits: u64) -> Result<()> {
         self.check_writable()?;
         self.check_bits(mask, bits)?;
-        for field in &self.info().fields {
-            if field.mask() & mask != 0 && !field.access.writable() {
+        // Of two fields that share bits, the one for writes is meant.
+        let fields = &self.info().fields;
+        let writable =
+            fields.iter().filter(|field| field.access.writable()).fold(0, |all, field| all | field.mask());
+        for field in fields {
+            if field.mask() & mask & !writable != 0 {
                 let reason = Refusal::READ_ONLY_FIELD.into();
                 return Err(Error::Refused { at: format!("{}.{}", self.at(), field.name), reason });
             }

@@ -103,6 +103,9 @@ impl PyField {
 
     pub fn write(&self, register: &Register, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let field = self.info();
+        if !field.access.writable() {
+            return Err(self.refused(register, Refusal::READ_ONLY_FIELD));
+        }
         let bits = field_bits(register, field, value, Use::Write)? << field.lsb;
         Ok(register.modify(field.mask(), bits).map_err(Failed)?)
     }

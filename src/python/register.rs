@@ -154,7 +154,7 @@ impl PyRegister {
 
     #[pyo3(signature = (fields = None, /, **kwargs))]
     fn encode(&self, fields: Option<&Bound<'_, PyAny>>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<u64> {
-        let (mask, bits) = self.gather(fields, kwargs, Use::Write)?;
+        let (mask, bits) = self.gather(fields, kwargs, Use::Encode)?;
         Ok(self.register.encode(mask, bits))
     }
 
@@ -190,6 +190,8 @@ impl PyRegister {
 pub(crate) enum Use {
     Read,
     Write,
+    /// A value is only worked out: any field will do.
+    Encode,
 }
 
 impl PyRegister {
@@ -228,9 +230,14 @@ impl PyRegister {
         let mut add = |name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>| -> PyResult<()> {
             let name = name.extract::<String>()?;
             let field = self.register.field(&name).map_err(Failed)?;
-            if purpose == Use::Read && !field.access.readable() {
+            let refused = match purpose {
+                Use::Read if !field.access.readable() => Some(Refusal::WRITE_ONLY),
+                Use::Write if !field.access.writable() => Some(Refusal::READ_ONLY_FIELD),
+                _ => None,
+            };
+            if let Some(reason) = refused {
                 let at = format!("{}.{name}", self.register.at());
-                return Err(Failed(Error::Refused { at, reason: Refusal::WRITE_ONLY.into() }).into());
+                return Err(Failed(Error::Refused { at, reason: reason.into() }).into());
             }
             if mask & field.mask() != 0 {
                 let problem = format!("{name} is given twice, or shares bits with another field given");
@@ -273,7 +280,7 @@ pub(crate) fn field_bits(
     let name = name.to_str()?;
     let known = match purpose {
         Use::Read => &field.values,
-        Use::Write => field.names_for_write(),
+        Use::Write | Use::Encode => field.names_for_write(),
     };
     if let Some(value) = known.iter().find(|value| value.name == name) {
         return Ok(value.value);

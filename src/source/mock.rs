@@ -15,6 +15,9 @@ use crate::mapping::page_size;
 /// Reset values that take more memory than this fill the machine and model no device. What is 0 takes none.
 const MOST_BYTES: u64 = 64 << 20;
 
+/// As many take a second or two to write.
+const MOST_WORDS: u64 = 1 << 21;
+
 #[derive(Debug)]
 pub(super) struct Mock {
     file: File,
@@ -45,7 +48,7 @@ impl Mock {
             })?;
         }
         file.set_len(end).map_err(failed)?;
-        let mut budget = Budget { pages: MOST_BYTES / page, last: None };
+        let mut budget = Budget { words: MOST_WORDS, pages: MOST_BYTES / page, last: None };
         for (region, (_, start)) in map.regions.iter().zip(&starts) {
             fill(&file, *start, &region.nodes, &mut budget).map_err(failed)?;
         }
@@ -119,13 +122,17 @@ fn has_value(nodes: &[Node]) -> bool {
 
 /// What the reset values may take of the machine's memory.
 struct Budget {
+    words: u64,
     pages: u64,
     last: Option<u64>,
 }
 
 impl Budget {
-    /// Counts the page that `place` lies in, unless it is the one before.
+    /// Counts a word, and the page that it lies in unless that is the one before.
     fn spend(&mut self, place: u64) -> std::io::Result<()> {
+        self.words = self.words.checked_sub(1).ok_or_else(|| {
+            std::io::Error::other(format!("the map has more than {MOST_WORDS} reset values that are not 0"))
+        })?;
         let page = place / page_size() as u64;
         if self.last == Some(page) {
             return Ok(());
