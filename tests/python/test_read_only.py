@@ -111,8 +111,9 @@ def test_the_page_cannot_be_made_writable(chip):
     both = mmap.PROT_READ | mmap.PROT_WRITE
 
     def protect(region: devregs.Region) -> int:
-        address = ctypes.c_void_p(get_buffer(region.view(), 0))
-        done = libc.mprotect(address, ctypes.c_size_t(0x1000), both)
+        address = get_buffer(region.view(), 0)
+        page = ctypes.c_void_p(address - address % mmap.PAGESIZE)
+        done = libc.mprotect(page, ctypes.c_size_t(mmap.PAGESIZE), both)
         return ctypes.get_errno() if done else 0
 
     assert protect(chip.regions.id) == errno.EACCES
