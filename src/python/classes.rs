@@ -98,7 +98,7 @@ fn register_class(py: Python<'_>, info: &map::Register) -> PyResult<(Py<PyType>,
     let base = py.get_type::<PyRegister>();
     let class_info = Arc::new(RegisterClass::new(info.clone()));
     let fields: Vec<Py<PyField>> = (0..info.fields.len())
-        .map(|index| Py::new(py, PyField::new(py, class_info.clone(), index)))
+        .map(|index| Py::new(py, PyField::new(class_info.clone(), index)))
         .collect::<PyResult<_>>()?;
     let names = PyDict::new(py);
     names.set_item("__slots__", ())?;

@@ -14,7 +14,7 @@ use super::errors::Failed;
 use super::register::{PyRegister, Use, access_name, field_bits};
 use crate::device::{Refusal, Register, RegisterClass};
 use crate::error::Error;
-use crate::map::{Field, Value, mask};
+use crate::map::{Field, OnRead, OnWrite, Value, mask};
 
 /// One field of a register class.
 #[pyclass(name = "Field", module = "devregs", frozen)]
@@ -58,7 +58,7 @@ impl Members {
 }
 
 impl PyField {
-    pub fn new(_py: Python<'_>, class: Arc<RegisterClass>, index: usize) -> PyField {
+    pub fn new(class: Arc<RegisterClass>, index: usize) -> PyField {
         let register = class.info();
         let field = &register.fields[index];
         PyField {
@@ -186,13 +186,13 @@ impl PyField {
     }
 
     #[getter]
-    fn on_read(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        effect_name(py, serde_json::to_value(self.info().on_read))
+    fn on_read(&self) -> Option<&'static str> {
+        self.info().on_read.map(OnRead::name)
     }
 
     #[getter]
-    fn on_write(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        effect_name(py, serde_json::to_value(self.info().on_write))
+    fn on_write(&self) -> Option<&'static str> {
+        self.info().on_write.map(OnWrite::name)
     }
 
     #[getter]
@@ -246,10 +246,4 @@ impl PyField {
         // The class owns the field and the field its class: the collector must see the ring.
         visit.call(self.owner.get())
     }
-}
-
-/// The effect as map files spell it.
-fn effect_name(_py: Python<'_>, name: serde_json::Result<serde_json::Value>) -> PyResult<Option<String>> {
-    let name = name.map_err(|error| PyTypeError::new_err(error.to_string()))?;
-    Ok(name.as_str().map(String::from))
 }

@@ -138,5 +138,5 @@ fn names<'py>(
     Ok(list)
 }
 
-/// Keeps clippy from asking why the model is shared.
+/// A model, shared by its map and the devices opened with it.
 pub(crate) type Model = Arc<crate::map::Map>;

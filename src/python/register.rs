@@ -159,13 +159,11 @@ impl PyRegister {
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, field: &str) -> PyResult<Bound<'py, PyAny>> {
-        let field = self.field(py, field)?;
-        field.get().read(py, &self.register)
+        self.field(field)?.get().read(py, &self.register)
     }
 
-    fn __setitem__(&self, py: Python<'_>, field: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let field = self.field(py, field)?;
-        field.get().write(&self.register, value)
+    fn __setitem__(&self, field: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.field(field)?.get().write(&self.register, value)
     }
 
     fn __repr__(&self) -> String {
@@ -258,10 +256,9 @@ impl PyRegister {
         Ok((mask, bits))
     }
 
-    fn field<'a>(&'a self, py: Python<'_>, name: &str) -> PyResult<&'a Py<PyField>> {
+    fn field(&self, name: &str) -> PyResult<&Py<PyField>> {
         let info = self.register.field(name).map_err(Failed)?;
         let found = self.shared.fields.iter().find(|field| std::ptr::eq(field.get().info(), info));
-        let _ = py;
         found.ok_or_else(|| PyTypeError::new_err(format!("{} has no field {name}", self.register.at())))
     }
 }
