@@ -117,7 +117,9 @@ impl Device {
     /// # Errors
     /// [`Error::Exported`] while views live; the device then stays open.
     pub fn close(&self) -> Result<()> {
-        let views: usize = self.regions.iter().map(|region| region.exports()).sum();
+        // No region gives out a view until all are closed, or none is.
+        let held: Vec<_> = self.regions.iter().map(|region| region.views()).collect();
+        let views: usize = held.iter().map(|views| **views).sum();
         if views > 0 {
             return Err(Error::Exported { at: self.map.name.clone(), views });
         }
