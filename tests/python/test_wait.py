@@ -66,11 +66,16 @@ def test_a_write_only_register_cannot_be_waited_for(kit):
 
 @pytest.mark.parametrize("interval", [0, 1000])
 def test_ctrl_c_ends_a_wait(kit, interval):
-    timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        kit.CTRL.wait(MODE=7, interval=interval)
-    timer.join()
+    # A background job of a shell starts with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            kit.CTRL.wait(MODE=7, interval=interval, timeout=60)
+        timer.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_signal_handler_that_returns_lets_the_wait_go_on(kit):

@@ -230,7 +230,9 @@ def test_a_full_disk_is_told():
 
 def test_ctrl_c_ends_with_130(tmp_path):
     script = (
-        "import sys, time\nfrom devregs.cli import main, irq\n"
+        "import signal, sys, time\nfrom devregs.cli import main, irq\n"
+        # A background job of a shell starts with it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def run(options):\n    print('waiting', flush=True)\n    time.sleep(60)\n"
         "irq.run = run\nsys.exit(main(['irq', 'mock:']))\n"
     )
