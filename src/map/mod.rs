@@ -3,11 +3,13 @@
 //! A file becomes a tree (TOML with places, includes laid over each other), the tree a model, with every mistake
 //! in a report. The format is described in `docs/map-format.md`.
 
+mod behaviour;
 mod board;
 mod check;
 mod derive;
 mod diagnostic;
 mod effects;
+mod expression;
 mod fields;
 mod keys;
 mod layout;
@@ -21,10 +23,13 @@ mod strides;
 mod toml10;
 mod tree;
 
+pub use behaviour::{Action, Behaviour, Delay, Target, Trigger};
 pub use board::{BoardDevice, BoardMap};
 pub(crate) use diagnostic::clean;
 pub use diagnostic::{Diagnostic, MapErrors, Severity};
 pub use effects::{Refusal, WritePlan};
+pub use expression::Expression;
+pub(crate) use expression::Scope;
 pub use library::{builtin, builtin_names};
 pub use model::*;
 pub use names::{DEVICE_ATTRIBUTES, GROUP_ATTRIBUTES, REGISTER_ATTRIBUTES};

@@ -6,6 +6,8 @@
 
 use serde::Serialize;
 
+use super::behaviour::Behaviour;
+
 /// The width of one bus access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(into = "u32")]
@@ -169,6 +171,9 @@ pub struct Map {
     pub byte_order: ByteOrder,
     /// In the order of the file.
     pub regions: Vec<Region>,
+    /// What it does by itself, for mocks, in the order of the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub behaviour: Vec<Behaviour>,
     /// The file it came from, as the user named it, or `builtin:arm/pl061.toml`.
     pub origin: String,
 }
@@ -326,6 +331,9 @@ pub struct Aliases {
 /// A register.
 #[derive(Clone, Debug, Serialize)]
 pub struct Register {
+    /// Its number in the map, counted from 0 through groups and regions; all elements of an array have the same.
+    #[serde(skip)]
+    pub id: u32,
     /// Unique among its neighbours.
     pub name: String,
     /// What it is for.

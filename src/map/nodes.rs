@@ -153,6 +153,7 @@ fn read_register(
             .help("reset-mask says which bits of reset are defined");
     }
     let mut register = Register {
+        id: 0,
         name: name.into(),
         offset: offset.unwrap_or(0),
         array: array(&mut keys, Some(width.bytes() as u64), report),

@@ -8,7 +8,7 @@ use super::diagnostic::{Diagnostic, MapErrors, Place, Report, SourceFile};
 use super::keys::{Keys, Rights, number, text};
 use super::layout;
 use super::library;
-use super::model::{Access, ByteOrder, Map, OnRead, Region, UioMap, Width};
+use super::model::{Access, ByteOrder, Map, Node, OnRead, Region, UioMap, Width};
 use super::names::{self, Seen};
 use super::nodes::{Above, read_nodes};
 use super::tree::{Tree, Value, read_file, read_text_of};
@@ -85,6 +85,7 @@ fn read_map(tree: &Tree, origin: String, report: &mut Report) -> Option<Map> {
         width: Width::W32,
         byte_order: ByteOrder::Little,
         regions: Vec::new(),
+        behaviour: Vec::new(),
         origin,
     };
     match top.take("device") {
@@ -117,7 +118,22 @@ fn read_map(tree: &Tree, origin: String, report: &mut Report) -> Option<Map> {
     }
     top.finish(report);
     layout::regions(&map, &places, report);
+    let mut next = 0;
+    map.regions.iter_mut().for_each(|region| count(&mut region.nodes, &mut next));
     Some(map)
+}
+
+/// Numbers the registers.
+fn count(nodes: &mut [Node], next: &mut u32) {
+    for node in nodes {
+        match node {
+            Node::Register(register) => {
+                register.id = *next;
+                *next += 1;
+            }
+            Node::Group(group) => count(&mut group.nodes, next),
+        }
+    }
 }
 
 fn read_device(tree: &Tree, map: &mut Map, report: &mut Report) {
