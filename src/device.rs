@@ -2,21 +2,27 @@
 
 mod region;
 mod register;
+mod tap;
 #[cfg(feature = "python")]
 mod view;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[cfg(feature = "python")]
 pub(crate) use region::Refusal;
 pub use region::Region;
 pub use register::{Register, RegisterClass};
 
+use tap::{Failure, Tap};
+
 use crate::access::{Lock, SharedLock, prepare};
 use crate::error::{Error, Result, SourceError};
 use crate::map::{Map, Node};
+use crate::mock::{Mock, Pace};
 use crate::source::{Attached, Interrupt, Source, map_region};
+use crate::trace::{Script, Trace};
 
 /// How to open a device.
 #[derive(Clone, Debug)]
@@ -27,11 +33,13 @@ pub struct Options {
     pub shared: bool,
     /// Where `dev`, `sys` and `proc` are.
     pub root: PathBuf,
+    /// How the time of a mock passes.
+    pub pace: Pace,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { verify: true, shared: false, root: Path::new("/").into() }
+        Options { verify: true, shared: false, root: Path::new("/").into(), pace: Pace::Real }
     }
 }
 
@@ -42,6 +50,7 @@ pub struct Device {
     source: Source,
     regions: Vec<Arc<Region>>,
     interrupt: Option<Arc<Interrupt>>,
+    tap: Arc<Tap>,
 }
 
 impl Device {
@@ -52,7 +61,8 @@ impl Device {
     pub fn open(map: Arc<Map>, source: &Source, options: &Options) -> Result<Device> {
         prepare()
             .map_err(|error| SourceError::new(source, "cannot install the fault guard").errno(&error))?;
-        let attached = Attached::new(source, &map, &options.root)?;
+        let attached = Attached::new(source, &map, &options.root, options.pace)?;
+        let tap = Arc::new(Tap::new(attached.mock().cloned(), None));
         let mut regions = Vec::with_capacity(map.regions.len());
         for (index, region) in map.regions.iter().enumerate() {
             let mapped = map_region(&attached, region)?;
@@ -60,10 +70,10 @@ impl Device {
                 true => Lock::shared(SharedLock::new(mapped.file, mapped.place, region.size)),
                 false => Lock::default(),
             };
-            regions.push(Region::new(map.clone(), index, mapped.mapping, mapped.physical, lock));
+            regions.push(Region::new(map.clone(), index, mapped.mapping, mapped.physical, lock, tap.clone()));
         }
         let interrupt = attached.interrupt()?.map(Arc::new);
-        let device = Device { map, source: source.clone(), regions, interrupt };
+        let device = Device { map, source: source.clone(), regions, interrupt, tap };
         if options.verify {
             device.verify()?;
         }
@@ -90,6 +100,42 @@ impl Device {
         self.interrupt.as_ref()
     }
 
+    /// The hardware's side, where the source is a mock.
+    pub fn mock(&self) -> Option<&Arc<Mock>> {
+        self.tap.mock.as_ref()
+    }
+
+    /// Records accesses from now on, the last `limit` of them; all, where there is none. Views are not heard.
+    pub fn start_trace(&self, limit: Option<usize>) -> Arc<Trace> {
+        let trace = self.tap.start_trace(self.map.clone(), self.source.to_string(), limit);
+        self.regions.iter().for_each(|region| region.set_tapped());
+        trace
+    }
+
+    /// Ends a recording.
+    pub fn stop_trace(&self, trace: &Arc<Trace>) {
+        self.tap.stop_trace(trace);
+        self.regions.iter().for_each(|region| region.set_tapped());
+    }
+
+    /// Lets only the accesses of a script pass from now on; None ends that. Gives back the script before.
+    pub fn set_script(&self, script: Option<Script>) -> Option<Script> {
+        let before = self.tap.set_script(script);
+        self.regions.iter().for_each(|region| region.set_tapped());
+        before
+    }
+
+    /// Whether its source is a recording.
+    pub fn replays(&self) -> bool {
+        false
+    }
+
+    /// # Errors
+    /// [`Error::Unexpected`]: accesses that the script expects were not made.
+    pub fn finish_script(&self) -> Result<()> {
+        self.tap.finish_script()
+    }
+
     /// The register at a path such as `CH[3].CTRL`.
     ///
     /// # Errors
@@ -105,6 +151,47 @@ impl Device {
         let class = Arc::new(RegisterClass::new(found.register.clone()));
         let region = self.regions[found.region].clone();
         Ok(Register::new(region, class, found.offset, found.path))
+    }
+
+    /// Waits for the interrupt, as [`Interrupt::wait`] does; a script may answer instead.
+    ///
+    /// # Errors
+    /// As for [`Interrupt::wait`]; the source has no interrupt; the script does not expect a wait here.
+    pub fn wait_interrupt(
+        &self,
+        timeout: Option<Duration>,
+        rearm: bool,
+        go_on: impl FnMut() -> Result<()>,
+    ) -> Result<u32> {
+        let done = match self.tap.expected_interrupt() {
+            Some(0) => Err(Error::Timeout {
+                at: format!("{} interrupt", self.source),
+                after: timeout.unwrap_or_default(),
+                last: "none came here in the recording".into(),
+            }),
+            Some(count) => Ok(u32::try_from(count).unwrap_or(u32::MAX)),
+            None => match &self.interrupt {
+                Some(interrupt) => interrupt.wait(timeout, rearm, go_on),
+                None => return Err(self.no_interrupt()),
+            },
+        };
+        let count = match &done {
+            Ok(count) => *count,
+            Err(Error::Timeout { .. }) => 0,
+            Err(_) => return done,
+        };
+        match self.tap.interrupted(count.into()) {
+            Ok(()) => done,
+            Err(Failure::Error(error)) => Err(error),
+            Err(Failure::Fault(_)) => done,
+        }
+    }
+
+    /// Why the interrupt cannot be used.
+    pub(crate) fn no_interrupt(&self) -> Error {
+        SourceError::new(&self.source, "this source has no interrupts")
+            .remedy("UIO devices have: open the device by uio:, or poll with register.wait()")
+            .into()
     }
 
     /// Whether it was closed.

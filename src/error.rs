@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::libc;
 
 use crate::access::Fault;
+use crate::mock::HookError;
 use crate::map::{MapErrors, PathError, Width, clean};
 
 /// What went wrong.
@@ -45,6 +46,10 @@ pub enum Error {
     },
     /// Whoever waited was called away, for instance by Ctrl-C.
     Interrupted,
+    /// An access is not the one that was expected, or one that was did not come.
+    Unexpected(String),
+    /// Code of a test that ran in the middle of an access failed.
+    Hook(HookError),
     /// Views of the device are alive, so it cannot be unmapped.
     Exported {
         /// The device.
@@ -153,6 +158,8 @@ impl fmt::Display for Error {
             Error::Timeout { at, after, last } => {
                 write!(f, "{at}: nothing after {} s; {last}", after.as_secs_f64())
             }
+            Error::Unexpected(text) => f.write_str(text),
+            Error::Hook(error) => error.fmt(f),
             Error::Interrupted => f.write_str("the wait was interrupted"),
             Error::Exported { at, views } => write!(
                 f,

@@ -14,11 +14,13 @@ from __future__ import annotations
 from ._board import Board, open_board
 from ._devregs import (
     GUARDED,
+    Access,
     AccessError,
     Array,
     BusError,
     Device,
     DevregsError,
+    ExpectationError,
     Field,
     Group,
     Interrupt,
@@ -30,27 +32,27 @@ from ._devregs import (
     Regions,
     Register,
     SourceError,
+    Trace,
     WaitTimeout,
     __version__,
     builtin_maps,
     load,
     load_board,
+    mock,
     open,
     scan,
 )
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from os import PathLike
-
 __all__ = [
     "GUARDED",
+    "Access",
     "AccessError",
     "Array",
     "Board",
     "BusError",
     "Device",
     "DevregsError",
+    "ExpectationError",
     "Field",
     "Group",
     "Interrupt",
@@ -62,6 +64,7 @@ __all__ = [
     "Regions",
     "Register",
     "SourceError",
+    "Trace",
     "WaitTimeout",
     "__version__",
     "builtin_maps",
@@ -73,11 +76,3 @@ __all__ = [
     "scan",
 ]
 
-
-def mock(map: str | PathLike[str] | Map) -> Device:
-    """Open a device over private memory that starts with the map's reset values.
-
-    `map` is a map's name in the library, a file, or a Map. Raises MapError where there is no such
-    map or it is wrong.
-    """
-    return open(map, "mock:")

@@ -266,6 +266,13 @@ class Device(Group):
     def irq(self) -> Interrupt:
         """Its interrupt. Using it raises SourceError where the source has none."""
     @property
+    def hw(self) -> Hardware:
+        """The hardware's side of a mock. Raises AccessError where the device is no mock."""
+    def trace(self, limit: int | None = None) -> Trace:
+        """A recording of the accesses of a `with` block, the last `limit` of them. Views are not heard."""
+    def _expect(self, steps: list[dict[str, Any]] | None) -> None: ...
+    def _finish(self) -> None: ...
+    @property
     def closed(self) -> bool: ...
     def close(self) -> None:
         """Unmap. Raises BufferError while views live. Closing twice is harmless."""
@@ -277,6 +284,93 @@ class Device(Group):
         trace: TracebackType | None,
         /,
     ) -> None: ...
+
+@final
+class Trace(Sequence[Access]):
+    """A recording of a device's accesses: a sequence of Access. str() of it is a transcript."""
+
+    def start(self) -> None:
+        """Record from now on. A trace starts once; a `with` block does it."""
+    def stop(self) -> None:
+        """Record no more."""
+    def clear(self) -> None:
+        """Forget what was recorded so far."""
+    @property
+    def running(self) -> bool: ...
+    @property
+    def dropped(self) -> int:
+        """Accesses given up because the limit was reached; the oldest go first."""
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write JSON lines, which the source `replay:PATH` plays back."""
+    @overload
+    def __getitem__(self, index: int) -> Access: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Access]: ...
+    def __len__(self) -> int: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+
+@final
+class Access:
+    """One access of a trace."""
+
+    @property
+    def time(self) -> float:
+        """In seconds since the trace began."""
+    @property
+    def op(self) -> Literal["read", "write", "irq"]: ...
+    @property
+    def path(self) -> str | None:
+        """The register, or REGION+OFFSET where none was named; None for the interrupt."""
+    @property
+    def named(self) -> bool:
+        """Whether a register was named."""
+    @property
+    def region(self) -> str | None: ...
+    @property
+    def offset(self) -> int:
+        """From the start of the region, in bytes."""
+    @property
+    def width(self) -> int:
+        """In bits."""
+    @property
+    def value(self) -> int | None:
+        """What was read or written; None where it failed. Of the interrupt: events, 0 where none came in time."""
+    @property
+    def mask(self) -> int:
+        """The bits asked for, or meant."""
+    @property
+    def signal(self) -> int | None:
+        """The signal of the fault it met."""
+    @property
+    def fields(self) -> dict[str, int | str]:
+        """The fields asked for or meant: each a name of the field's values, or a number."""
+
+@final
+class _Mock:
+    def get(self, path: str) -> int: ...
+    def set(self, path: str, value: int | str) -> None: ...
+    def push(self, path: str, word: int) -> bool: ...
+    def pop(self, path: str) -> int | None: ...
+    def level(self, path: str) -> tuple[int, int, int]: ...
+    def on_read(self, path: str, hook: Callable[[int], Any]) -> None: ...
+    def on_write(self, path: str, hook: Callable[[int], Any]) -> None: ...
+    def remove_hooks(self) -> None: ...
+    def rule(self, text: str, keys: dict[str, Any]) -> None: ...
+    def fail(self, path: str, times: int | None) -> None: ...
+    def stick(self, path: str, value: int | str) -> None: ...
+    def vanish(self, how: str | None) -> None: ...
+    def heal(self) -> None: ...
+    def reset(self) -> None: ...
+    def interrupt(self) -> None: ...
+    def now(self) -> float: ...
+    def advance(self, seconds: float) -> None: ...
 
 def load(map: str | PathLike[str] | Map, /) -> Map:
     """A map by name (of the library) or file."""
@@ -295,6 +389,19 @@ def open(
     other processes that open the device so; the kernel releases the lock when a process dies. `root`: where /dev, /sys and /proc are.
     """
 
+def mock(
+    map: str | PathLike[str] | Map,
+    *,
+    clock: Literal["real", "virtual"] = "real",
+    access_time: float = 1e-7,
+) -> Device:
+    """Open a device over memory that behaves as the map says: no hardware, the same accesses.
+
+    A `virtual` clock passes by `hw.advance()`, by waits, which take no real time, and by `access_time` seconds for
+    each access.
+    """
+
+def _watch_opens(function: Callable[[Device], Any], /) -> bool: ...
 def builtin_maps() -> list[str]:
     """The names of the maps in the library."""
 

@@ -25,6 +25,33 @@ macro_rules! each_width {
 }
 
 impl Word {
+    /// The word so many bytes further on.
+    pub fn at(self, bytes: usize) -> Word {
+        Word { address: self.address.wrapping_add(bytes), ..self }
+    }
+
+    /// Puts a value into an item of a buffer, in the machine's byte order.
+    pub fn put(self, value: u64, item: &mut [u8]) {
+        macro_rules! put {
+            ($type:ty, $load:ident, $store:ident) => {
+                item.copy_from_slice(&(value as $type).to_ne_bytes())
+            };
+        }
+        each_width!(self, put)
+    }
+
+    /// The value of an item of a buffer.
+    pub fn take(self, item: &[u8]) -> u64 {
+        macro_rules! take {
+            ($type:ty, $load:ident, $store:ident) => {{
+                let mut bytes = [0; size_of::<$type>()];
+                bytes.copy_from_slice(item);
+                <$type>::from_ne_bytes(bytes).into()
+            }};
+        }
+        each_width!(self, take)
+    }
+
     /// Loads as many words as `out` holds, from this one on, `step` bytes apart. They arrive in the machine's byte
     /// order. The word is not split.
     ///

@@ -5,8 +5,8 @@ use std::cell::UnsafeCell;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Once, OnceLock};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -17,6 +17,8 @@ use nix::libc;
 pub(crate) struct Lock {
     /// 0, or the generation of the process whose thread holds it.
     taken: AtomicU32,
+    /// The thread that holds it, where it is one that may take it again.
+    owner: AtomicUsize,
     shared: Option<SharedLock>,
 }
 
@@ -24,7 +26,13 @@ pub(crate) struct Lock {
 pub(crate) struct Guard<'a> {
     lock: &'a Lock,
     shared: bool,
+    /// The same thread holds it further up.
+    nested: bool,
 }
+
+/// What a thread that waits long does between two tries: the bindings let go of the interpreter here, for the holder may
+/// be waiting for it.
+pub(crate) static REST: OnceLock<fn()> = OnceLock::new();
 
 /// Counts the forks that led to this process, from 1. A thread that held a lock in the parent is not in the child,
 /// so a lock of an older generation is free.
@@ -45,7 +53,7 @@ pub(super) fn watch_forks() {
 impl Lock {
     /// A lock that other processes heed too.
     pub fn shared(lock: SharedLock) -> Lock {
-        Lock { taken: AtomicU32::new(0), shared: Some(lock) }
+        Lock { shared: Some(lock), ..Lock::default() }
     }
 
     /// Whether other processes heed it.
@@ -60,7 +68,7 @@ impl Lock {
         if self.taken.swap(generation, Ordering::Acquire) == generation {
             self.wait(generation);
         }
-        Guard { lock: self, shared: false }
+        Guard { lock: self, shared: false, nested: false }
     }
 
     /// Keeps other threads out, and other processes if the lock is shared.
@@ -77,6 +85,22 @@ impl Lock {
         Ok(guard)
     }
 
+    /// As [`Lock::hold_all`], for a thread that may hold it already: code of a test that runs in the middle of an access
+    /// may make others.
+    ///
+    /// # Errors
+    /// What fcntl says of the lock between processes.
+    pub fn hold_again(&self) -> io::Result<Guard<'_>> {
+        thread_local!(static ME: u8 = const { 0 });
+        let me = ME.with(|me| std::ptr::from_ref(me) as usize);
+        if self.owner.load(Ordering::Relaxed) == me && self.taken.load(Ordering::Relaxed) != 0 {
+            return Ok(Guard { lock: self, shared: false, nested: true });
+        }
+        let guard = self.hold_all()?;
+        self.owner.store(me, Ordering::Relaxed);
+        Ok(guard)
+    }
+
     #[cold]
     fn wait(&self, generation: u32) {
         let mut spins = 0;
@@ -88,7 +112,7 @@ impl Lock {
                 spins += 1;
                 std::hint::spin_loop();
             } else {
-                std::thread::yield_now();
+                REST.get().copied().unwrap_or(std::thread::yield_now)();
             }
         }
     }
@@ -97,9 +121,13 @@ impl Lock {
 impl Drop for Guard<'_> {
     #[inline(always)]
     fn drop(&mut self) {
+        if self.nested {
+            return;
+        }
         if self.shared {
             self.lock.release_shared();
         }
+        self.lock.owner.store(0, Ordering::Relaxed);
         self.lock.taken.store(0, Ordering::Release);
     }
 }

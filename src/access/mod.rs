@@ -27,6 +27,8 @@ mod arch;
 mod guard;
 mod registry;
 
+#[cfg(feature = "python")]
+pub(crate) use lock::REST;
 pub(crate) use lock::{Guard, Lock, SharedLock};
 pub(crate) use registry::{Describe, Line, Registered, enter};
 

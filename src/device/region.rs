@@ -3,18 +3,22 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
+use super::tap::{Failure, Tap, Touch};
 use crate::access::{Describe, Fault, Guard, Line, Lock, Registered, Word, enter, single};
 use crate::error::{BusFault, Error, Result, SourceError};
 use crate::map::{self, Map, Width};
 use crate::mapping::Mapping;
 
-/// The gate of a region that anyone may pass.
+/// The gate of a region that anyone may pass. Whatever is set sends accesses the long way.
 const OPEN: u8 = 0;
 /// The region is unmapped.
 const CLOSED: u8 = 1;
-/// Accesses need more than the short way does: a lock between processes.
-const LONG_WAY: u8 = 2;
+/// Writes take a lock between processes.
+const SHARED: u8 = 2;
+/// Somebody listens to accesses, or answers them.
+const TAPPED: u8 = 4;
 
 /// A mapped region of an open device.
 #[derive(Debug)]
@@ -29,6 +33,7 @@ pub struct Region {
     gate: AtomicU8,
     views: Mutex<usize>,
     pub(crate) lock: Lock,
+    tap: Arc<Tap>,
 }
 
 /// Why something is refused, as a sentence for the one who asked.
@@ -49,16 +54,19 @@ impl Region {
         mapping: Mapping,
         physical: Option<u64>,
         lock: Lock,
+        tap: Arc<Tap>,
     ) -> Arc<Region> {
+        let gate = if lock.is_shared() { SHARED } else { OPEN } | if tap.active() { TAPPED } else { OPEN };
         let region = Arc::new(Region {
             registered: OnceLock::new(),
             map,
             index,
             mapping,
             physical,
-            gate: AtomicU8::new(if lock.is_shared() { LONG_WAY } else { OPEN }),
+            gate: AtomicU8::new(gate),
             views: Mutex::new(0),
             lock,
+            tap,
         });
         // SAFETY: the entry is given back when the region is dropped, whose place in the Arc does not change.
         let entry = unsafe { enter(region.start() as usize, region.mapping.size(), &*region) };
@@ -71,6 +79,11 @@ impl Region {
         &self.map.regions[self.index]
     }
 
+    /// Its index in the map.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
     /// The physical address of its first byte, where the source knows it.
     pub fn physical(&self) -> Option<u64> {
         self.physical
@@ -78,13 +91,32 @@ impl Region {
 
     /// Whether the device was closed.
     pub fn closed(&self) -> bool {
-        self.gate.load(Ordering::Relaxed) == CLOSED
+        self.gate.load(Ordering::Relaxed) & CLOSED != 0
     }
 
     /// Whether an access must take the long way.
     #[inline(always)]
     pub(crate) fn gated(&self) -> bool {
         self.gate.load(Ordering::Relaxed) != OPEN
+    }
+
+    /// Whether somebody listens to accesses, or answers them.
+    #[inline(always)]
+    pub(super) fn tapped(&self) -> bool {
+        self.gate.load(Ordering::Relaxed) & TAPPED != 0
+    }
+
+    /// Sends accesses to the tap, or past it.
+    pub(super) fn set_tapped(&self) {
+        match self.tap.active() {
+            true => self.gate.fetch_or(TAPPED, Ordering::Relaxed),
+            false => self.gate.fetch_and(!TAPPED, Ordering::Relaxed),
+        };
+    }
+
+    /// What listens to its accesses, and the mock behind it.
+    pub(crate) fn tap(&self) -> &Arc<Tap> {
+        &self.tap
     }
 
     /// The first byte, for views.
@@ -121,8 +153,33 @@ impl Region {
     pub fn read(&self, offset: u64, width: Option<Width>) -> Result<u64> {
         self.check_readable()?;
         let word = self.word(offset, width)?;
-        // SAFETY: `word` checked the place against the mapping, which `self` keeps.
-        unsafe { word.load() }.map_err(|fault| self.fault(offset, word.width, false, fault))
+        self.load(offset, word)
+    }
+
+    fn load(&self, offset: u64, word: Word) -> Result<u64> {
+        // SAFETY: `block` checked the place against the mapping, which `self` keeps.
+        let done = unsafe {
+            match self.tapped() {
+                false => word.load().map_err(Failure::Fault),
+                true => self.tap.load(&self.touch(offset, word)),
+            }
+        };
+        done.map_err(|failure| self.failure(offset, word.width, false, failure))
+    }
+
+    fn store(&self, offset: u64, word: Word, value: u64) -> Result<()> {
+        // SAFETY: `block` checked the place against the mapping, which is writable because the region is.
+        let done = unsafe {
+            match self.tapped() {
+                false => word.store(value).map_err(Failure::Fault),
+                true => self.tap.store(&self.touch(offset, word), value),
+            }
+        };
+        done.map_err(|failure| self.failure(offset, word.width, true, failure))
+    }
+
+    fn touch(&self, offset: u64, word: Word) -> Touch {
+        Touch { region: self.index, offset, word, register: None, mask: word.width.mask() }
     }
 
     /// Writes one word: one store.
@@ -137,8 +194,7 @@ impl Region {
             return Err(Error::Value { at: format!("{}+{offset:#x}", self.at()), problem });
         }
         let _held = self.hold()?;
-        // SAFETY: `word` checked the place against the mapping, which is writable because the region is.
-        unsafe { word.store(value) }.map_err(|fault| self.fault(offset, word.width, true, fault))
+        self.store(offset, word, value)
     }
 
     /// Fills `buffer` with words from `offset` up, one load each, or all from one address if `fixed`. Returns how many
@@ -156,6 +212,14 @@ impl Region {
     ) -> Result<usize> {
         self.check_readable()?;
         let (word, step) = self.block(buffer.len(), offset, width, fixed)?;
+        if self.tapped() {
+            let items = buffer.chunks_exact_mut(word.width.bytes()).enumerate();
+            for (index, item) in items {
+                let (word, offset) = (word.at(index * step), offset + (index * step) as u64);
+                word.put(self.load(offset, word)?, item);
+            }
+            return Ok(buffer.len() / word.width.bytes());
+        }
         // SAFETY: `block` checked the whole run of words against the mapping, which `self` keeps.
         unsafe { word.load_block(step, buffer) }
             .map_err(|(index, fault)| self.fault(offset + (index * step) as u64, word.width, false, fault))?;
@@ -177,6 +241,13 @@ impl Region {
         self.check_writable()?;
         let (word, step) = self.block(buffer.len(), offset, width, fixed)?;
         let _held = self.hold()?;
+        if self.tapped() {
+            for (index, item) in buffer.chunks_exact(word.width.bytes()).enumerate() {
+                let (word, offset) = (word.at(index * step), offset + (index * step) as u64);
+                self.store(offset, word, word.take(item))?;
+            }
+            return Ok(buffer.len() / word.width.bytes());
+        }
         // SAFETY: `block` checked the whole run of words against the mapping, which is writable.
         unsafe { word.store_block(step, buffer) }
             .map_err(|(index, fault)| self.fault(offset + (index * step) as u64, word.width, true, fault))?;
@@ -185,7 +256,7 @@ impl Region {
 
     /// Ends all access, which nobody holds a view of: the caller holds `views`.
     pub(super) fn close(&self) -> Result<()> {
-        self.gate.store(CLOSED, Ordering::Release);
+        self.gate.fetch_or(CLOSED, Ordering::Release);
         self.mapping
             .seal()
             .map_err(|error| Error::Source(SourceError::new(self.at(), "cannot unmap").errno(&error)))
@@ -193,7 +264,11 @@ impl Region {
 
     /// Keeps other writers out: threads, and processes where the device is shared.
     pub(super) fn hold(&self) -> Result<Guard<'_>> {
-        self.lock.hold_all().map_err(|error| {
+        let held = match self.tap.mock {
+            Some(_) => self.lock.hold_again(),
+            None => self.lock.hold_all(),
+        };
+        held.map_err(|error| {
             let problem = "cannot lock the region against other processes";
             Error::Source(SourceError::new(self.at(), problem).errno(&error))
         })
@@ -272,6 +347,30 @@ impl Region {
 
     fn fault(&self, offset: u64, width: Width, write: bool, fault: Fault) -> Error {
         self.bus_fault(self.at(), offset, width, write, fault)
+    }
+
+    fn failure(&self, offset: u64, width: Width, write: bool, failure: Failure) -> Error {
+        match failure {
+            Failure::Fault(fault) => self.fault(offset, width, write, fault),
+            Failure::Error(error) => error,
+        }
+    }
+
+    /// The time that waits go by: the mock's, where there is one.
+    pub(super) fn now(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        match &self.tap.mock {
+            Some(mock) => mock.now(),
+            None => START.get_or_init(Instant::now).elapsed(),
+        }
+    }
+
+    /// Sleeps by that time; perhaps less.
+    pub(super) fn sleep(&self, time: Duration) {
+        match &self.tap.mock {
+            Some(mock) => mock.sleep(time),
+            None => std::thread::sleep(time),
+        }
     }
 
     /// The error for a fault that an access met: of the bus, or because the device was closed meanwhile.

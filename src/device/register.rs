@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::region::{Refusal, Region};
+use super::tap::{Failure, Touch};
 use crate::access::{Fault, Word, single};
 use crate::error::{Error, Result};
-use crate::map::{self, Field};
+use crate::map::{self, Field, WritePlan};
 
 /// What all registers of one description share: the description, and the rules that follow from it.
 #[derive(Debug)]
@@ -141,8 +142,16 @@ impl Register {
     /// # Errors
     /// [`Error::Refused`] for a write-only register or a closed device; [`Error::Bus`].
     pub fn read(&self) -> Result<u64> {
+        self.read_bits(u64::MAX)
+    }
+
+    /// As [`Register::read`]; the bits under `mask` are what is asked for, which a record of the access tells.
+    ///
+    /// # Errors
+    /// As for [`Register::read`].
+    pub fn read_bits(&self, mask: u64) -> Result<u64> {
         self.check_readable()?;
-        self.load()
+        self.load(mask)
     }
 
     /// Writes the register: one store, no load.
@@ -159,7 +168,7 @@ impl Register {
             );
         }
         let _held = self.region.hold()?;
-        self.store(value)
+        self.store(value, u64::MAX)
     }
 
     /// Writes the fields under `mask` and spares all others: one load and one store on a readable register, one store
@@ -188,15 +197,20 @@ impl Register {
         }
         if let Some((alias, value)) = self.alias(mask, bits) {
             let _held = self.region.hold()?;
-            return alias.store(value);
+            return alias.store(value, value);
         }
-        let plan = self
-            .info()
-            .write_plan(mask)
-            .map_err(|refusal| Error::Refused { at: self.at(), reason: refusal.to_string() })?;
+        let rules = &self.class.rules;
+        let plan = match rules.blocked & !mask {
+            0 => WritePlan { load: rules.load, keep: rules.keep & !mask, fixed: rules.fixed & !mask },
+            _ => self
+                .info()
+                .write_plan(mask)
+                .map_err(|refusal| Error::Refused { at: self.at(), reason: refusal.to_string() })?,
+        };
         let _held = self.region.hold()?;
-        let kept = if plan.load { self.load()? & plan.keep } else { 0 };
-        self.store(kept | plan.fixed | bits & mask)
+        // Nobody has asked for what is loaded here.
+        let kept = if plan.load { self.load(0)? & plan.keep } else { 0 };
+        self.store(kept | plan.fixed | bits & mask, mask)
     }
 
     /// The usual case of [`Register::modify`], as the rules have it: None where that must look closer. The fields are
@@ -269,16 +283,16 @@ impl Register {
         const SLICE: Duration = Duration::from_millis(20);
         self.check_readable()?;
         self.check_bits(mask, bits)?;
-        let start = Instant::now();
-        let mut asked = start;
+        let start = self.region.now();
+        let mut asked = Instant::now();
         loop {
             self.region.check_open()?;
-            let value = self.load()?;
+            let value = self.load(mask)?;
             if value & mask == bits {
                 return Ok(value);
             }
-            let now = Instant::now();
-            let left = timeout.map(|timeout| timeout.saturating_sub(now - start));
+            let now = self.region.now();
+            let left = timeout.map(|timeout| timeout.saturating_sub(now.saturating_sub(start)));
             if left.is_some_and(|left| left.is_zero()) {
                 return Err(Error::Timeout {
                     at: self.at(),
@@ -286,19 +300,19 @@ impl Register {
                     last: format!("the register was last {value:#x}{}", self.decoded(value, mask)),
                 });
             }
-            if now - asked >= SLICE {
+            if asked.elapsed() >= SLICE {
                 go_on()?;
-                asked = now;
+                asked = Instant::now();
             }
             // A long interval is slept in slices, so that the wait can be ended.
             let wake = now.checked_add(left.map_or(interval, |left| interval.min(left)));
             loop {
                 // A time that no clock will show never comes.
-                let rest = wake.map_or(SLICE, |wake| wake.saturating_duration_since(Instant::now()));
+                let rest = wake.map_or(SLICE, |wake| wake.saturating_sub(self.region.now()));
                 if rest.is_zero() {
                     break;
                 }
-                std::thread::sleep(rest.min(SLICE));
+                self.region.sleep(rest.min(SLICE));
                 go_on()?;
                 self.region.check_open()?;
                 asked = Instant::now();
@@ -356,14 +370,45 @@ impl Register {
         })
     }
 
-    fn load(&self) -> Result<u64> {
+    /// `mask`: the bits asked for.
+    fn load(&self, mask: u64) -> Result<u64> {
         // SAFETY: `word_of` checked the place against the mapping, which `region` keeps.
-        unsafe { self.word.load() }.map_err(|fault| self.fault(false, fault))
+        let done = unsafe {
+            match self.region.tapped() {
+                false => self.word.load().map_err(Failure::Fault),
+                true => self.region.tap().load(&self.touch(mask)),
+            }
+        };
+        done.map_err(|failure| self.failure(false, failure))
     }
 
-    fn store(&self, value: u64) -> Result<()> {
+    /// `mask`: the bits meant.
+    fn store(&self, value: u64, mask: u64) -> Result<()> {
         // SAFETY: as for `load`; the callers have checked that the register, and so its region, is writable.
-        unsafe { self.word.store(value) }.map_err(|fault| self.fault(true, fault))
+        let done = unsafe {
+            match self.region.tapped() {
+                false => self.word.store(value).map_err(Failure::Fault),
+                true => self.region.tap().store(&self.touch(mask), value),
+            }
+        };
+        done.map_err(|failure| self.failure(true, failure))
+    }
+
+    fn touch(&self, mask: u64) -> Touch {
+        Touch {
+            region: self.region.index(),
+            offset: self.offset,
+            word: self.word,
+            register: Some(self.info().id),
+            mask: mask & self.word.width.mask(),
+        }
+    }
+
+    fn failure(&self, write: bool, failure: Failure) -> Error {
+        match failure {
+            Failure::Fault(fault) => self.fault(write, fault),
+            Failure::Error(error) => error,
+        }
     }
 
     fn check_readable(&self) -> Result<()> {

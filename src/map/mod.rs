@@ -14,6 +14,7 @@ mod fields;
 mod keys;
 mod layout;
 mod library;
+mod locate;
 mod model;
 mod names;
 mod nodes;

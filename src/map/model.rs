@@ -273,6 +273,9 @@ pub struct Group {
     pub offset: u64,
     /// Set where it repeats.
     pub array: Option<Array>,
+    /// From the start of one element to the end of the last register in it, in bytes.
+    #[serde(skip)]
+    pub extent: u64,
     /// Registers and groups, in the order of their offsets.
     pub nodes: Vec<Node>,
 }

@@ -90,7 +90,7 @@ fn read_group(
         report.missing(place, format!("{} is empty", keys.what)).help("give it registers, or remove it");
     }
     keys.finish(report);
-    Some(Group { name: name.into(), doc, offset: offset?, array, nodes })
+    Some(Group { name: name.into(), doc, offset: offset?, array, extent: 0, nodes })
 }
 
 fn array(keys: &mut Keys<'_>, default_stride: Option<u64>, report: &mut Report) -> Option<Array> {

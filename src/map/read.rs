@@ -119,21 +119,31 @@ fn read_map(tree: &Tree, origin: String, report: &mut Report) -> Option<Map> {
     top.finish(report);
     layout::regions(&map, &places, report);
     let mut next = 0;
-    map.regions.iter_mut().for_each(|region| count(&mut region.nodes, &mut next));
+    map.regions.iter_mut().for_each(|region| {
+        count(&mut region.nodes, &mut next);
+    });
     Some(map)
 }
 
-/// Numbers the registers.
-fn count(nodes: &mut [Node], next: &mut u32) {
+/// Numbers the registers and measures the groups. Returns the end of the last register, in bytes.
+fn count(nodes: &mut [Node], next: &mut u32) -> u64 {
+    let mut end = 0;
     for node in nodes {
-        match node {
+        let extent = match node {
             Node::Register(register) => {
                 register.id = *next;
                 *next += 1;
+                register.width.bytes() as u64
             }
-            Node::Group(group) => count(&mut group.nodes, next),
-        }
+            Node::Group(group) => {
+                group.extent = count(&mut group.nodes, next);
+                group.extent
+            }
+        };
+        let last = node.array().map_or(0, |array| (array.count - 1).saturating_mul(array.stride));
+        end = end.max(node.offset().saturating_add(last).saturating_add(extent));
     }
+    end
 }
 
 fn read_device(tree: &Tree, map: &mut Map, report: &mut Report) {

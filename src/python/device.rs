@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::errors::Failed;
 use super::group::{GroupSeed, PyGroup, place};
@@ -11,7 +12,12 @@ use super::hot::set_slot;
 use super::interrupt::PyInterrupt;
 use super::map::PyMap;
 use super::region::{PyRegion, PyRegions};
+use super::hardware::PyMock;
+use super::trace::PyTrace;
 use crate::device::Device;
+use crate::error::Error;
+use crate::map::Map;
+use crate::trace::{Expected, Op, Script, Step, describe};
 
 /// What a device's class is made an object from. Not to be had from Python.
 #[pyclass(frozen)]
@@ -28,6 +34,7 @@ pub(crate) struct PyDevice {
     map: Py<PyMap>,
     regions: Py<PyRegions>,
     interrupt: Py<PyInterrupt>,
+    mock: Option<Py<PyMock>>,
 }
 
 #[pymethods]
@@ -41,10 +48,11 @@ impl PyDevice {
         let device = seed.device.clone();
         let regions = device.regions().iter().map(|region| Py::new(py, PyRegion(region.clone())));
         let regions = Py::new(py, PyRegions(regions.collect::<PyResult<_>>()?))?;
-        let source = device.source().to_string();
-        let interrupt = Py::new(py, PyInterrupt::new(device.interrupt().cloned(), source))?;
+        let interrupt = Py::new(py, PyInterrupt::new(device.clone()))?;
         let group = PyGroup::from_seed(py, seed.group.bind(py).as_any())?;
-        let this = PyDevice { device, map: seed.map.clone_ref(py), regions, interrupt };
+        let mock = device.mock().map(|mock| Py::new(py, PyMock::new(mock.clone(), device.map().clone())));
+        let map = seed.map.clone_ref(py);
+        let this = PyDevice { device, map, regions, interrupt, mock: mock.transpose()? };
         Ok(PyClassInitializer::from(group).add_subclass(this))
     }
 
@@ -73,13 +81,52 @@ impl PyDevice {
         self.interrupt.clone_ref(py)
     }
 
+    /// The hardware's side.
+    #[getter]
+    fn hw<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let Some(mock) = &slf.get().mock else {
+            return Err(Failed(Error::Refused {
+                at: slf.get().name().into(),
+                reason: format!(
+                    "is at {}, and only a mock has a hardware side that software reaches: devregs.mock(map)",
+                    slf.get().source()
+                ),
+            })
+            .into());
+        };
+        py.import("devregs.hardware")?.getattr("Hardware")?.call1((slf, mock))
+    }
+
+    #[pyo3(signature = (limit = None))]
+    fn trace(&self, limit: Option<usize>) -> PyTrace {
+        PyTrace::new(self.device.clone(), limit)
+    }
+
+    /// Only these accesses, in this order; None ends that. See `devregs.testing`.
+    fn _expect(&self, steps: Option<Vec<PyStep>>) -> PyResult<()> {
+        let map = self.device.map();
+        let steps = steps.map(|steps| steps.into_iter().map(|step| step.made(map)).collect::<PyResult<_>>());
+        let script = steps.transpose()?.map(|steps| Script::expect(map.clone(), steps));
+        self.device.set_script(script);
+        Ok(())
+    }
+
+    fn _finish(&self) -> PyResult<()> {
+        Ok(self.device.finish_script().map_err(Failed)?)
+    }
+
     #[getter]
     fn closed(&self) -> bool {
         self.device.closed()
     }
 
-    fn close(&self) -> PyResult<()> {
-        Ok(self.device.close().map_err(Failed)?)
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.device.close().map_err(Failed)?;
+        if let Some(mock) = &self.mock {
+            mock.bind(py).get().remove_hooks();
+        }
+        Ok(())
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -88,16 +135,72 @@ impl PyDevice {
 
     fn __exit__(
         &self,
-        _kind: &Bound<'_, PyAny>,
+        kind: &Bound<'_, PyAny>,
         _error: &Bound<'_, PyAny>,
         _trace: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        self.close()
+        // An error that is on its way already says more than a recording that was not played to its end.
+        let done = if kind.is_none() && self.device.replays() { self._finish() } else { Ok(()) };
+        self.close(kind.py())?;
+        done
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.mock)
     }
 
     fn __repr__(&self) -> String {
         let state = if self.closed() { " (closed)" } else { "" };
         format!("<devregs.Device {} at {}{state}>", self.name(), self.source())
+    }
+}
+
+/// A step of an expectation, as `devregs.testing` makes it.
+#[derive(FromPyObject)]
+struct PyStep {
+    #[pyo3(item)]
+    op: Option<String>,
+    #[pyo3(item)]
+    path: Option<String>,
+    #[pyo3(item)]
+    mask: u64,
+    #[pyo3(item)]
+    bits: u64,
+    #[pyo3(item)]
+    answer: Option<u64>,
+    #[pyo3(item)]
+    least: u64,
+    #[pyo3(item)]
+    most: Option<u64>,
+}
+
+impl PyStep {
+    fn made(self, map: &Map) -> PyResult<Step> {
+        let op = match self.op.as_deref() {
+            Some("read") => Some(Op::Read),
+            Some("write") => Some(Op::Write),
+            Some("irq") => Some(Op::Interrupt),
+            _ => None,
+        };
+        let bits = (self.mask, self.bits & self.mask);
+        let found = self.path.as_deref().map(|path| map.resolve(path)).transpose();
+        let found = found.map_err(|error| Failed(error.into()))?;
+        let width = found.as_ref().map_or(32, |found| found.register.width.bits());
+        let name = found.as_ref().map_or("anything", |found| found.path.as_str());
+        let times = match (self.least, self.most) {
+            (1, Some(1)) => String::new(),
+            (least, None) => format!("  ({least} times or more)"),
+            (least, Some(most)) if least == most => format!("  ({least} times)"),
+            (least, Some(most)) => format!("  ({least} to {most} times)"),
+        };
+        let text = match (op, name) {
+            (None, "anything") => format!("anything{times}"),
+            (Some(Op::Interrupt), _) => format!("irq{times}"),
+            _ => format!("{}{times}", describe(op, name, bits, width)),
+        };
+        let place = found.map(|found| (found.region, found.offset, Some(found.register.id)));
+        let what = Expected { op, place, bits, answer: self.answer, text };
+        Ok(Step { what, least: self.least, most: self.most })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use nix::libc;
 use pyo3::exceptions::{
-    PyBufferError, PyException, PyKeyboardInterrupt, PyOSError, PyPermissionError, PyTimeoutError,
+    PyAssertionError, PyBufferError, PyException, PyKeyboardInterrupt, PyOSError, PyPermissionError, PyTimeoutError,
     PyValueError,
 };
 use pyo3::prelude::*;
@@ -21,6 +21,7 @@ struct Kinds {
     bus: Py<PyType>,
     source: Py<PyType>,
     timeout: Py<PyType>,
+    unexpected: Py<PyType>,
 }
 
 static KINDS: PyOnceLock<Kinds> = PyOnceLock::new();
@@ -60,6 +61,11 @@ pub(super) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
             py.get_type::<PyOSError>(),
         )?,
         timeout: make("WaitTimeout", "A wait ran out of time.", py.get_type::<PyTimeoutError>())?,
+        unexpected: make(
+            "ExpectationError",
+            "An access is not the one that was expected or recorded, or one that was did not come.",
+            py.get_type::<PyAssertionError>(),
+        )?,
     };
     module.add("DevregsError", base)?;
     module.add("MapError", &kinds.map)?;
@@ -67,6 +73,7 @@ pub(super) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("BusError", &kinds.bus)?;
     module.add("SourceError", &kinds.source)?;
     module.add("WaitTimeout", &kinds.timeout)?;
+    module.add("ExpectationError", &kinds.unexpected)?;
     // A second import in the same process finds them there already, and they are the same.
     let _ = KINDS.set(py, kinds);
     Ok(())
@@ -89,6 +96,14 @@ fn raise(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         Error::Interrupted => return Ok(PyKeyboardInterrupt::new_err(())),
         Error::Exported { .. } => return Ok(PyBufferError::new_err(text)),
         Error::Timeout { .. } => kinds.timeout.bind(py).call1((text,))?,
+        Error::Unexpected(_) => kinds.unexpected.bind(py).call1((text,))?,
+        // What a hook raised comes out of the access it ran in.
+        Error::Hook(error) => {
+            return Ok(match error.downcast_ref::<PyErr>() {
+                Some(raised) => raised.clone_ref(py),
+                None => PyException::new_err(text),
+            });
+        }
         Error::Source(source) => match source.errno {
             Some(errno) => kinds.source.bind(py).call1((errno, text))?,
             None => kinds.source.bind(py).call1((text,))?,

@@ -97,7 +97,7 @@ impl PyField {
         if !self.info().access.readable() {
             return Err(self.refused(register, Refusal::WRITE_ONLY));
         }
-        let value = register.read().map_err(Failed)?;
+        let value = register.read_bits(self.info().mask()).map_err(Failed)?;
         self.value_of(py, value)
     }
 

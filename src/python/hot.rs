@@ -24,6 +24,7 @@ use pyo3::{PyClass, PyTypeInfo};
 use super::errors::Failed;
 use super::field::PyField;
 use super::register::PyRegister;
+use crate::error::Error;
 
 type Object = *mut ffi::PyObject;
 
@@ -39,8 +40,21 @@ pub(super) fn check_interpreter() -> PyResult<()> {
     }
 }
 
+/// A thread that waits for a lock lets the interpreter go: who holds it may be running Python code.
+fn rest() {
+    const SHORT: std::time::Duration = std::time::Duration::from_micros(20);
+    // SAFETY: it asks only whether this thread is attached.
+    if unsafe { ffi::PyGILState_Check() } == 0 {
+        std::thread::sleep(SHORT);
+        return;
+    }
+    // SAFETY: the thread is attached, as just asked.
+    unsafe { Python::assume_attached() }.detach(|| std::thread::sleep(SHORT));
+}
+
 /// Puts the functions where CPython looks for them.
 pub(super) fn install(py: Python<'_>) -> PyResult<()> {
+    let _ = crate::access::REST.set(rest);
     add_methods(&py.get_type::<PyRegister>())?;
     let field = PyField::type_object_raw(py);
     // SAFETY: the type is ours and ready, nobody has an object of it yet, and the new functions keep the slots'
@@ -166,6 +180,17 @@ fn long_way<T>(failed: T, way: impl FnOnce(Python<'_>) -> PyResult<T>) -> T {
     unsafe { Python::attach_unchecked(attached) }
 }
 
+/// An access that somebody listens to, or a mock answers: the same access by ordinary code. None where an exception is
+/// set.
+#[inline(never)]
+fn tapped<T>(access: impl FnOnce() -> Result<T, Error>) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(access)) {
+        Ok(Ok(value)) => Some(value),
+        Ok(Err(error)) => long_way(None, |_| Err(Failed(error).into())),
+        Err(_) => long_way(None, |_| Err(PanicException::new_err("devregs panicked"))),
+    }
+}
+
 #[inline(always)]
 fn none() -> Object {
     // SAFETY: None lives as long as the interpreter; one more reference to it is counted.
@@ -193,7 +218,7 @@ unsafe extern "C" fn read(slf: Object, _: Object) -> Object {
     let this = unsafe { get::<PyRegister>(slf) };
     let register = &this.register;
     if !register.readable() || register.region().gated() {
-        return long_way(ptr::null_mut(), |py| Ok(this.read()?.into_pyobject(py)?.into_ptr().cast()));
+        return tapped(|| register.read()).map_or(ptr::null_mut(), int);
     }
     // SAFETY: the register's place was checked against the mapping that it keeps.
     match unsafe { register.word().load() } {
@@ -208,7 +233,10 @@ unsafe extern "C" fn write(slf: Object, value: Object) -> Object {
     let register = &this.register;
     // SAFETY: `value` is the argument of the call.
     let number = unsafe { number(value) }.filter(|&number| number <= register.word().width.mask());
-    let Some(number) = number.filter(|_| register.writable() && !register.region().gated()) else {
+    if let Some(number) = number.filter(|_| register.region().gated()) {
+        return tapped(|| register.write(number)).map_or(ptr::null_mut(), |()| none());
+    }
+    let Some(number) = number.filter(|_| register.writable()) else {
         return long_way(ptr::null_mut(), |py| {
             // SAFETY: as above.
             let value = unsafe { Bound::from_borrowed_ptr(py, value) };
@@ -287,7 +315,10 @@ unsafe fn gather(
 #[inline(always)]
 fn store_fields(this: &PyRegister, mask: u64, bits: u64) -> Option<bool> {
     let register = &this.register;
-    if !register.writable() || register.region().gated() {
+    if register.region().gated() {
+        return Some(tapped(|| register.modify(mask, bits)).is_some());
+    }
+    if !register.writable() {
         return None;
     }
     match register.modify_short(mask, bits)? {
@@ -343,8 +374,7 @@ unsafe extern "C" fn field_get(slf: Object, object: Object, class: Object) -> Ob
         let field = get::<PyField>(slf);
         (field, owned(field, object))
     };
-    let usual = owner.filter(|this| field.readable && !this.register.region().gated());
-    if let Some(this) = usual {
+    if let Some(this) = owner.filter(|_| field.readable) {
         let members = match field.named {
             // SAFETY: CPython calls its slots with the interpreter attached.
             true => field.members_made(unsafe { Python::assume_attached() }),
@@ -352,13 +382,23 @@ unsafe extern "C" fn field_get(slf: Object, object: Object, class: Object) -> Ob
         };
         if members.is_some() || !field.named {
             let register = &this.register;
-            // SAFETY: the register's place was checked against the mapping that it keeps.
-            let value = match unsafe { register.word().load() } {
-                Ok(value) => value >> field.lsb & field.low_mask,
-                Err(fault) => {
-                    return long_way(ptr::null_mut(), |_| Err(Failed(register.fault(false, fault)).into()));
+            let value = if register.region().gated() {
+                match tapped(|| register.read_bits(field.low_mask << field.lsb)) {
+                    Some(value) => value,
+                    None => return ptr::null_mut(),
+                }
+            } else {
+                // SAFETY: the register's place was checked against the mapping that it keeps.
+                match unsafe { register.word().load() } {
+                    Ok(value) => value,
+                    Err(fault) => {
+                        return long_way(ptr::null_mut(), |_| {
+                            Err(Failed(register.fault(false, fault)).into())
+                        });
+                    }
                 }
             };
+            let value = value >> field.lsb & field.low_mask;
             if let Some(member) = members.and_then(|members| members.find(value)) {
                 let member = member.as_ptr();
                 // SAFETY: the member lives as long as the field; one more reference is counted for the caller.

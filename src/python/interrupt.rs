@@ -7,29 +7,24 @@ use pyo3::prelude::*;
 
 use super::errors::Failed;
 use super::values;
-use crate::error::{Error, SourceError};
+use crate::device::Device;
+use crate::error::Error;
 use crate::source::Interrupt;
 
 /// The interrupt of a UIO device. Every device has one, for looking at an attribute must not fail; where the source
 /// has none, using it says so.
 #[pyclass(name = "Interrupt", module = "devregs", frozen)]
 pub(crate) struct PyInterrupt {
-    interrupt: Option<Arc<Interrupt>>,
-    source: String,
+    device: Arc<Device>,
 }
 
 impl PyInterrupt {
-    pub fn new(interrupt: Option<Arc<Interrupt>>, source: String) -> PyInterrupt {
-        PyInterrupt { interrupt, source }
+    pub fn new(device: Arc<Device>) -> PyInterrupt {
+        PyInterrupt { device }
     }
 
     fn get(&self) -> Result<&Interrupt, Failed> {
-        self.interrupt.as_deref().ok_or_else(|| {
-            Failed(Error::Source(
-                SourceError::new(&self.source, "this source has no interrupts")
-                    .remedy("UIO devices have: open the device by uio:, or poll with register.wait()"),
-            ))
-        })
+        self.device.interrupt().map(Arc::as_ref).ok_or_else(|| Failed(self.device.no_interrupt()))
     }
 }
 
@@ -37,19 +32,18 @@ impl PyInterrupt {
 impl PyInterrupt {
     #[getter]
     fn count(&self) -> u32 {
-        self.interrupt.as_ref().map_or(0, |interrupt| interrupt.count())
+        self.device.interrupt().map_or(0, |interrupt| interrupt.count())
     }
 
     #[getter]
     fn missed(&self) -> u64 {
-        self.interrupt.as_ref().map_or(0, |interrupt| interrupt.missed())
+        self.device.interrupt().map_or(0, |interrupt| interrupt.missed())
     }
 
     #[pyo3(signature = (timeout = None, *, rearm = true))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>, rearm: bool) -> PyResult<u32> {
-        let interrupt = self.get()?;
         let timeout = values::seconds(timeout, "irq.wait: timeout")?;
-        interruptible(py, |go_on| interrupt.wait(timeout, rearm, go_on))
+        interruptible(py, |go_on| self.device.wait_interrupt(timeout, rearm, go_on))
     }
 
     fn enable(&self) -> PyResult<()> {
@@ -66,14 +60,21 @@ impl PyInterrupt {
         Ok(interrupt.as_raw_fd())
     }
 
+    /// Seconds until a mock does something by time alone: who waits for `fileno()` comes back by then.
+    #[getter]
+    fn _due(&self) -> Option<f64> {
+        self.device.interrupt()?.next_due().map(|due| due.as_secs_f64())
+    }
+
     fn __bool__(&self) -> bool {
-        self.interrupt.is_some()
+        self.device.interrupt().is_some()
     }
 
     fn __repr__(&self) -> String {
-        match &self.interrupt {
-            Some(interrupt) => format!("<interrupt of {}, count {}>", self.source, interrupt.count()),
-            None => format!("<no interrupt at {}>", self.source),
+        let source = self.device.source();
+        match self.device.interrupt() {
+            Some(interrupt) => format!("<interrupt of {source}, count {}>", interrupt.count()),
+            None => format!("<no interrupt at {source}>"),
         }
     }
 

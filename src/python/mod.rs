@@ -10,14 +10,17 @@ mod group;
 mod hot;
 mod interrupt;
 mod map;
+mod hardware;
 mod region;
 mod register;
+mod trace;
 mod values;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList};
 
 use crate::device::{Device, Options};
@@ -47,8 +50,13 @@ fn _devregs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<region::PyRegions>()?;
     module.add_class::<interrupt::PyInterrupt>()?;
     module.add_class::<device::PyDevice>()?;
+    module.add_class::<hardware::PyMock>()?;
+    module.add_class::<trace::PyTrace>()?;
+    module.add_class::<trace::PyAccess>()?;
     module.add_function(wrap_pyfunction!(load, module)?)?;
     module.add_function(wrap_pyfunction!(open, module)?)?;
+    module.add_function(wrap_pyfunction!(mock, module)?)?;
+    module.add_function(wrap_pyfunction!(_watch_opens, module)?)?;
     module.add_function(wrap_pyfunction!(builtin_maps, module)?)?;
     module.add_function(wrap_pyfunction!(scan, module)?)?;
     module.add_function(wrap_pyfunction!(load_board, module)?)?;
@@ -72,14 +80,43 @@ fn open<'py>(
     shared: bool,
     root: Option<PathBuf>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = map.py();
     let map = map::find(map)?;
     let source = source_of(source)?;
-    let options = Options { verify, shared, root: root.unwrap_or_else(|| PathBuf::from("/")) };
+    let root = root.unwrap_or_else(|| PathBuf::from("/"));
+    open_with(map, source, Options { verify, shared, root, ..Options::default() })
+}
+
+/// Open a device over memory that behaves as the map says.
+#[pyfunction]
+#[pyo3(signature = (map, *, clock = "real", access_time = 1e-7))]
+fn mock<'py>(map: &Bound<'py, PyAny>, clock: &str, access_time: f64) -> PyResult<Bound<'py, PyAny>> {
+    let options = Options { pace: hardware::pace(clock, access_time)?, ..Options::default() };
+    open_with(map::find(map)?, Source::Mock, options)
+}
+
+fn open_with<'py>(
+    map: Bound<'py, map::PyMap>,
+    source: Source,
+    options: Options,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = map.py();
     let model = map.get().model().clone();
     // Opening may ask udev, sysfs and the bus: others may run meanwhile.
     let opened = py.detach(|| Device::open(model, &source, &options)).map_err(Failed)?;
-    device::wrap(map, opened)
+    let device = device::wrap(map, opened)?;
+    if let Some(watcher) = WATCHER.get(py) {
+        watcher.bind(py).call1((&device,))?;
+    }
+    Ok(device)
+}
+
+/// Called with each device that is opened.
+static WATCHER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Has a function called with each device that is opened from now on, for tools that look at all of them. Once in a process.
+#[pyfunction]
+fn _watch_opens(py: Python<'_>, function: Py<PyAny>) -> bool {
+    WATCHER.set(py, function).is_ok()
 }
 
 /// A source by name; a path object is a file.

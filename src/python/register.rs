@@ -193,10 +193,6 @@ pub(crate) enum Use {
 }
 
 impl PyRegister {
-    pub fn read(&self) -> PyResult<u64> {
-        Ok(self.register.read().map_err(Failed)?)
-    }
-
     pub fn write(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let value = values::number(value, self.width(), &|| self.register.at())?;
         Ok(self.register.write(value).map_err(Failed)?)

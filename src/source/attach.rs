@@ -3,10 +3,12 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::{Interrupt, Source, Span, Step, file, mem, mock, pci, uio};
+use super::{Interrupt, Source, Span, Step, file, mem, pci, uio};
 use crate::error::SourceError;
 use crate::map;
+use crate::mock::{Mock, Pace};
 
 /// A source, found. Nothing of the device is touched yet.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ enum Kind {
     Uio(uio::Uio),
     Pci(pci::Pci),
     File(file::Plain),
-    Mock(mock::Mock),
+    Mock(Arc<Mock>),
 }
 
 impl Attached {
@@ -29,14 +31,16 @@ impl Attached {
     ///
     /// # Errors
     /// There is no such device; the error lists those that are there.
-    pub fn new(source: &Source, map: &map::Map, root: &Path) -> Result<Attached, SourceError> {
+    pub fn new(source: &Source, map: &Arc<map::Map>, root: &Path, pace: Pace) -> Result<Attached, SourceError> {
         let kind = match source {
             Source::Mem(base) => Kind::Mem(mem::Mem::new(*base, false, root)),
             Source::Ram(base) => Kind::Mem(mem::Mem::new(*base, true, root)),
             Source::Uio(name) => Kind::Uio(uio::Uio::find(source, name, root)?),
             Source::Pci(name) => Kind::Pci(pci::Pci::find(source, name, root)?),
             Source::File(path) => Kind::File(file::Plain::new(path)),
-            Source::Mock => Kind::Mock(mock::Mock::new(map)?),
+            Source::Mock => Kind::Mock(Arc::new(Mock::new(map.clone(), pace).map_err(|error| {
+                SourceError::new(source, format!("cannot make the memory: {error}")).errno(&error)
+            })?)),
         };
         Ok(Attached { source: source.clone(), kind })
     }
@@ -51,7 +55,7 @@ impl Attached {
             Kind::Uio(uio) => uio.span(self, region),
             Kind::Pci(pci) => pci.span(self, region),
             Kind::File(file) => Ok(file.span(region)),
-            Kind::Mock(mock) => mock.span(self, region),
+            Kind::Mock(mock) => self.mock_span(mock, region),
         }
     }
 
@@ -62,8 +66,32 @@ impl Attached {
     pub fn interrupt(&self) -> Result<Option<Interrupt>, SourceError> {
         match &self.kind {
             Kind::Uio(uio) => uio.interrupt(self).map(Some),
+            Kind::Mock(mock) => {
+                let interrupt = Interrupt::of_mock(&self.to_string(), mock.clone());
+                interrupt.map(Some).map_err(|error| {
+                    SourceError::new(self, format!("cannot make the interrupt: {error}")).errno(&error)
+                })
+            }
             _ => Ok(None),
         }
+    }
+
+    /// The mock, where the source is one.
+    pub fn mock(&self) -> Option<&Arc<Mock>> {
+        match &self.kind {
+            Kind::Mock(mock) => Some(mock),
+            _ => None,
+        }
+    }
+
+    fn mock_span(&self, mock: &Mock, region: &map::Region) -> Result<Span, SourceError> {
+        let failed = |problem: String| SourceError::new(self, problem);
+        let index = mock.region(&region.name).ok_or_else(|| {
+            failed(format!("the mock was made from a map without region {}", region.name))
+        })?;
+        let (file, offset) =
+            mock.place(index).map_err(|error| failed(error.to_string()).errno(&error))?;
+        Ok(Span { path: "/proc/self/fd".into(), file: Some(file), flags: 0, offset, skip: 0, physical: None })
     }
 
     pub(super) fn explain(

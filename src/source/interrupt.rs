@@ -1,4 +1,4 @@
-//! The interrupt of a UIO device: a file that counts events.
+//! The interrupt of a UIO device: a file that counts events. That of a mock is one as well.
 //!
 //! `read` blocks until the count has changed and returns it, as 4 bytes; writing 1 or 0 as 4 bytes enables or disables
 //! the interrupt where the driver can (Documentation/driver-api/uio-howto.rst). uio_pci_generic cannot: it masks
@@ -10,13 +10,14 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{CLOSED, Error, SourceError};
+use crate::mock::Mock;
 
 /// The command register of PCI configuration space, and its bit that masks INTx (PCI Local Bus 3.0, 6.2.2).
 const PCI_COMMAND: u64 = 4;
@@ -30,11 +31,21 @@ const SLICE: Duration = Duration::from_millis(50);
 pub struct Interrupt {
     name: String,
     file: File,
-    sysfs: PathBuf,
-    /// The configuration space, where the device is a PCI function.
-    config: PathBuf,
+    driver: Driver,
     seen: Mutex<Seen>,
     closed: AtomicBool,
+}
+
+/// What enables the interrupt.
+#[derive(Debug)]
+enum Driver {
+    /// The kernel's, by writes to the device's file.
+    Uio {
+        sysfs: PathBuf,
+        /// The configuration space, where the device is a PCI function.
+        config: PathBuf,
+    },
+    Mock(Arc<Mock>),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,9 +68,19 @@ impl Interrupt {
         Ok(Interrupt {
             name: name.into(),
             file,
-            sysfs: sysfs.into(),
-            config,
+            driver: Driver::Uio { sysfs: sysfs.into(), config },
             seen,
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// That of a mock.
+    pub(super) fn of_mock(name: &str, mock: Arc<Mock>) -> io::Result<Interrupt> {
+        Ok(Interrupt {
+            name: name.into(),
+            file: mock.interrupt_file()?,
+            driver: Driver::Mock(mock),
+            seen: Mutex::new(Seen { count: Some(0), missed: 0 }),
             closed: AtomicBool::new(false),
         })
     }
@@ -78,7 +99,7 @@ impl Interrupt {
         mut go_on: impl FnMut() -> Result<(), Error>,
     ) -> Result<u32, Error> {
         self.check_open()?;
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = timeout.and_then(|timeout| self.now().checked_add(timeout));
         if rearm {
             // What has come already is not served yet: enabled again, it would count once more.
             if let Some(new) = self.take()? {
@@ -90,7 +111,7 @@ impl Interrupt {
             if let Some(new) = self.take()? {
                 return Ok(new);
             }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = deadline.map(|deadline| deadline.saturating_sub(self.now()));
             if left.is_some_and(|left| left.is_zero()) {
                 return Err(Error::Timeout {
                     at: format!("{} interrupt", self.name),
@@ -103,7 +124,24 @@ impl Interrupt {
             }
             go_on()?;
             self.check_open()?;
-            self.sleep(left.map_or(SLICE, |left| left.min(SLICE)))?;
+            self.sleep(left)?;
+        }
+    }
+
+    /// The time that waits go by.
+    fn now(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        match &self.driver {
+            Driver::Uio { .. } => START.get_or_init(Instant::now).elapsed(),
+            Driver::Mock(mock) => mock.now(),
+        }
+    }
+
+    /// How long until a mock does something by time alone; None where that is not known.
+    pub fn next_due(&self) -> Option<Duration> {
+        match &self.driver {
+            Driver::Uio { .. } => None,
+            Driver::Mock(mock) => mock.catch_up(),
         }
     }
 
@@ -145,8 +183,8 @@ impl Interrupt {
         match self.control(on) {
             Ok(()) => Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
-                if self.config.exists() {
-                    return self.mask_intx(!on);
+                if let Some(config) = self.config() {
+                    return self.mask_intx(config, !on);
                 }
                 Err(self.failed("its driver cannot enable or disable the interrupt", &error, None))
             }
@@ -158,9 +196,9 @@ impl Interrupt {
     fn rearm(&self) -> Result<(), Error> {
         match self.control(true) {
             Ok(()) => Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => match self.config.exists() {
-                true => self.mask_intx(false),
-                false => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => match self.config() {
+                Some(config) => self.mask_intx(config, false),
+                None => Ok(()),
             },
             // Without an interrupt the read that follows says so; and one who may only read may still count.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EIO | libc::EBADF)) => Ok(()),
@@ -169,29 +207,46 @@ impl Interrupt {
     }
 
     fn control(&self, on: bool) -> io::Result<()> {
-        (&self.file).write_all(&u32::from(on).to_ne_bytes())
+        match &self.driver {
+            Driver::Uio { .. } => (&self.file).write_all(&u32::from(on).to_ne_bytes()),
+            Driver::Mock(mock) => {
+                mock.enable_interrupt(on);
+                Ok(())
+            }
+        }
     }
 
-    fn mask_intx(&self, masked: bool) -> Result<(), Error> {
+    /// The configuration space, where the device is a PCI function.
+    fn config(&self) -> Option<&Path> {
+        match &self.driver {
+            Driver::Uio { config, .. } if config.exists() => Some(config),
+            _ => None,
+        }
+    }
+
+    fn mask_intx(&self, config: &Path, masked: bool) -> Result<(), Error> {
         let done = || {
-            let config = OpenOptions::new().read(true).write(true).open(&self.config)?;
+            let file = OpenOptions::new().read(true).write(true).open(config)?;
             let mut command = [0; 2];
-            config.read_exact_at(&mut command, PCI_COMMAND)?;
+            file.read_exact_at(&mut command, PCI_COMMAND)?;
             let before = u16::from_le_bytes(command);
             let after = if masked { before | PCI_INTX_DISABLE } else { before & !PCI_INTX_DISABLE };
             if after != before {
-                config.write_all_at(&after.to_le_bytes(), PCI_COMMAND)?;
+                file.write_all_at(&after.to_le_bytes(), PCI_COMMAND)?;
             }
             Ok(())
         };
         done().map_err(|error: io::Error| {
-            let problem = format!("cannot reach the INTx mask in {}: {error}", self.config.display());
+            let problem = format!("cannot reach the INTx mask in {}: {error}", config.display());
             self.failed(&problem, &error, Some("writing PCI configuration space needs root"))
         })
     }
 
     /// The events since the last call, if there are any.
     fn take(&self) -> Result<Option<u32>, Error> {
+        if let Driver::Mock(mock) = &self.driver {
+            mock.catch_up();
+        }
         let mut bytes = [0; 4];
         // One at a time: the counts must be taken in the order they are read.
         let mut seen = self.seen();
@@ -210,7 +265,17 @@ impl Interrupt {
         }
     }
 
-    fn sleep(&self, time: Duration) -> Result<(), Error> {
+    /// Sleeps until the next event, or for a while: no longer than what is left.
+    fn sleep(&self, left: Option<Duration>) -> Result<(), Error> {
+        let mut time = left.map_or(SLICE, |left| left.min(SLICE));
+        if let Driver::Mock(mock) = &self.driver {
+            let due = mock.catch_up();
+            if let Some(left) = left.or(due).filter(|_| mock.is_virtual()) {
+                mock.sleep(left);
+                return Ok(());
+            }
+            time = due.map_or(time, |due| time.min(due));
+        }
         let mut files = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
         // Rounded up, or the last millisecond would be spent spinning.
         let milliseconds = u16::try_from(time.as_millis() + 1).unwrap_or(u16::MAX);
@@ -223,7 +288,11 @@ impl Interrupt {
     /// Why reading the count failed: the kernel says EIO both for no interrupt and for no device.
     fn gone(&self, error: &io::Error) -> Error {
         // The kernel wakes readers before the files go, but the files cannot be read by then.
-        if std::fs::read(self.sysfs.join("name")).is_err() {
+        let there = match &self.driver {
+            Driver::Uio { sysfs, .. } => std::fs::read(sysfs.join("name")).is_ok(),
+            Driver::Mock(_) => true,
+        };
+        if !there {
             return self.failed(
                 "the UIO device is gone",
                 error,

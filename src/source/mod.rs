@@ -8,7 +8,6 @@ mod discover;
 mod file;
 mod interrupt;
 mod mem;
-mod mock;
 mod name;
 mod pci;
 mod sysfs;

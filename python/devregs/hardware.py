@@ -1,0 +1,231 @@
+"""The hardware's side of a mock: what the device itself does while software drives it.
+
+    gpio = devregs.mock("pl061")
+    gpio.hw.RIS.PIN = 0x01              # software may only read it
+    assert gpio.hw.IE.read() == 0       # what software wrote, write-only bits included
+
+    @gpio.hw["IC"].on_write
+    def acknowledged(value: int) -> None: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ._devregs import Device, MapError, Register, _Mock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Hook = TypeVar("Hook", bound=Callable[[int], Any])
+
+
+class Part:
+    """A group, array, register or field as the device itself sees it, which nothing keeps from changing it.
+
+    Registers of a group and fields of a register are attributes: reading a field gives its number,
+    assigning sets it. `hw["CTRL.EN"]` is the field itself, to hang a hook on.
+    """
+
+    __slots__ = ("_mock", "_path", "_soft")
+
+    def __init__(self, mock: _Mock, path: str, soft: Any) -> None:
+        object.__setattr__(self, "_mock", mock)
+        object.__setattr__(self, "_path", path)
+        object.__setattr__(self, "_soft", soft)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._part(f"{self._path}.{name}", name)
+
+    def __getitem__(self, key: int | str) -> Any:
+        if isinstance(key, str):
+            return self._part(f"{self._path}.{key}", key)
+        return Part(self._mock, f"{self._path}[{key}]", self._soft[key])
+
+    def _part(self, path: str, name: str) -> Any:
+        if isinstance(self._soft, Register):
+            return self._mock.get(path)
+        return Part(self._mock, path, self._soft[name])
+
+    def __setattr__(self, name: str, value: int | str) -> None:
+        self._mock.set(f"{self._path}.{name}", value)
+
+    def __setitem__(self, key: int | str, value: int | str) -> None:
+        dot = "." if isinstance(key, str) else "["
+        self._mock.set(f"{self._path}{dot}{key}" + ("]" if dot == "[" else ""), value)
+
+    def __dir__(self) -> list[str]:
+        own = [name for name in dir(type(self)) if not name.startswith("_")]
+        return own + [name for name in dir(self._soft) if name[:1].isupper()]
+
+    def __repr__(self) -> str:
+        return f"<hardware side of {self._path}>"
+
+    def read(self) -> int:
+        """What the register or field holds. No access of software's: nothing changes."""
+        return self._mock.get(self._path)
+
+    def write(self, value: int | str) -> None:
+        """Let the register or field hold this: a number that fits, or a name of the field's values."""
+        self._mock.set(self._path, value)
+
+    def on_read(self, hook: Hook) -> Hook:
+        """Call `hook(value)` before each read by software, with what would be read.
+
+        If it returns an int, the register or field holds that from then on, and the read gives it. What
+        it raises comes out of the read. Reads through views call no hooks.
+        """
+        self._mock.on_read(self._path, hook)
+        return hook
+
+    def on_write(self, hook: Hook) -> Hook:
+        """Call `hook(value)` after each write by software, with what was written.
+
+        The map's effects and rules come first. If it returns an int, the register or field holds that
+        from then on. What it raises comes out of the write. Writes through views call no hooks.
+        """
+        self._mock.on_write(self._path, hook)
+        return hook
+
+    def push(self, *words: int) -> None:
+        """Words come into the FIFO for software to read. Raises MapError where it has no room."""
+        for word in words:
+            if not self._mock.push(self._path, word):
+                raise MapError(f"{self._path}: the FIFO is full; this word is lost: {word:#x}")
+
+    def pop(self) -> int:
+        """Take the oldest word that software wrote to the FIFO. Raises MapError where there is none."""
+        word = self._mock.pop(self._path)
+        if word is None:
+            raise MapError(f"{self._path}: software has written no word that was not taken yet")
+        return word
+
+    def pop_all(self) -> list[int]:
+        """Take all words that software wrote to the FIFO, oldest first."""
+        return [self.pop() for _ in range(self.sent)]
+
+    @property
+    def waiting(self) -> int:
+        """How many words of the FIFO wait for software to read them."""
+        return self._mock.level(self._path)[0]
+
+    @property
+    def sent(self) -> int:
+        """How many words that software wrote to the FIFO wait to be taken."""
+        return self._mock.level(self._path)[1]
+
+    @property
+    def lost(self) -> int:
+        """How many words found the FIFO full, from either side."""
+        return self._mock.level(self._path)[2]
+
+    def fail(self, times: int | None = None) -> None:
+        """Let accesses of the register raise BusError: so many times, or until `hw.heal()`."""
+        self._mock.fail(self._path, times)
+
+    def stick(self, value: int | str) -> None:
+        """Let the register or field read as this whatever it holds, until `hw.heal()`."""
+        self._mock.stick(self._path, value)
+
+
+class Hardware:
+    """The whole device from its own side. Registers and groups are attributes; `hw["CH[3].CTRL"]` by path."""
+
+    __slots__ = ("_device", "_mock")
+
+    def __init__(self, device: Device, mock: _Mock) -> None:
+        object.__setattr__(self, "_device", device)
+        object.__setattr__(self, "_mock", mock)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Part(self._mock, name, self._device[name])
+
+    def __getitem__(self, path: str) -> Part:
+        # A path may end in a field, which a device does not have as an object: the mock knows all.
+        soft = None
+        try:
+            soft = self._device[path]
+        except MapError:
+            self._mock.get(path)
+        return Part(self._mock, path, soft)
+
+    def __setattr__(self, name: str, value: int | str) -> None:
+        self._mock.set(name, value)
+
+    def __setitem__(self, path: str, value: int | str) -> None:
+        self._mock.set(path, value)
+
+    def __dir__(self) -> list[str]:
+        own = [name for name in dir(type(self)) if not name.startswith("_")]
+        return own + [name for name in dir(self._device) if name[:1].isupper()]
+
+    def __repr__(self) -> str:
+        return f"<hardware side of {self._device.name}>"
+
+    @property
+    def time(self) -> float:
+        """Seconds since the mock was made, by its own clock."""
+        return self._mock.now()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and what is due in it happen. Takes no real time."""
+        self._mock.advance(seconds)
+
+    def interrupt(self) -> None:
+        """Ask for one interrupt."""
+        self._mock.interrupt()
+
+    def rule(self, text: str = "", **keys: Any) -> None:
+        """Add a behaviour rule, as a map has it: by keyword, or as the text of `[[behaviour]]` tables.
+
+        A `-` of a key is `_` here, and the key `if` is `if_`:
+        `hw.rule(on_write="CTRL.START=1", after=0.002, set={"STATUS.READY": 1})`.
+        Raises MapError where it is wrong.
+        """
+        self._mock.rule(text, keys)
+
+    def reset(self) -> None:
+        """Everything is as after the device's reset. Rules, hooks and faults stay."""
+        self._mock.reset()
+
+    def vanish(self, how: str = "fault") -> None:
+        """The whole device is gone, until `heal()`: accesses raise BusError ("fault"), or read all ones ("ones")."""
+        self._mock.vanish(how)
+
+    def heal(self) -> None:
+        """End all faults: what fails, what is stuck, and a device that is gone."""
+        self._mock.heal()
+
+    def remove_hooks(self) -> None:
+        """Take all hooks away."""
+        self._mock.remove_hooks()
+
+
+def rule_text(keys: Mapping[str, Any]) -> str:
+    """A rule given by keywords, as the text of a `[[behaviour]]` table."""
+    lines = ["[[behaviour]]"]
+    for key, value in keys.items():
+        lines.append(f"{key.rstrip('_').replace('_', '-')} = {_toml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        # A basic string of TOML escapes as JSON does.
+        import json
+
+        return json.dumps(value)
+    if isinstance(value, int) and value > 2**63 - 1:
+        return f'"{value:#x}"'
+    return repr(value)

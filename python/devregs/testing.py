@@ -1,0 +1,103 @@
+"""For tests: the accesses a test expects, and whether they were made.
+
+    from devregs.testing import anything, expect, read, write
+
+    with expect(gpio, write("DIR", 0x0F), read("DATA").times(0, None), write("IC", PIN=1)):
+        driver.start(gpio)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ._devregs import Device, ExpectationError, MapError, Register
+
+__all__ = ["ExpectationError", "Step", "anything", "expect", "irq", "read", "write"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """An expected access. Made by `read`, `write`, `irq` and `anything`."""
+
+    op: str | None
+    path: str | None = None
+    value: int | None = None
+    fields: dict[str, int | str] = field(default_factory=dict)
+    returns: int | None = None
+    least: int = 1
+    most: int | None = 1
+
+    def times(self, least: int, *most: int | None) -> Step:
+        """The same access so many times in a row: `times(3)`, `times(0, 5)`, or `times(1, None)` without end."""
+        end = most[0] if most else least
+        if least < 0 or (end is not None and end < least):
+            raise MapError(f"times: at least {least} and at most {end} is no count")
+        return replace(self, least=least, most=end)
+
+
+def read(path: str, value: int | None = None, *, returns: int | None = None, **fields: Any) -> Step:
+    """A read of the register at `path`. With a value, or values of fields, it must read that.
+
+    With `returns` the device is not asked: the read gives this.
+    """
+    return Step("read", path, value, fields, returns)
+
+
+def write(path: str, value: int | None = None, **fields: Any) -> Step:
+    """A write to the register at `path`: of any value, of this value, or with these fields in it."""
+    return Step("write", path, value, fields)
+
+
+def irq() -> Step:
+    """A wait for the interrupt, however it ends."""
+    return Step("irq")
+
+
+def anything(path: str | None = None) -> Step:
+    """Accesses of any kind, none or more: of the register at `path`, or of all."""
+    return Step(None, path).times(0, None)
+
+
+@contextlib.contextmanager
+def expect(device: Device, *steps: Step) -> Iterator[None]:
+    """Let only these accesses pass, in this order, while the block runs.
+
+    Raises ExpectationError out of the first access that is another one, and at the end of the block if
+    some were not made; it shows what was expected and what was done, side by side. Accesses through
+    views are not seen.
+    """
+    device._expect([_raw(device, step) for step in steps])
+    try:
+        yield
+        device._finish()
+    finally:
+        device._expect(None)
+
+
+def _raw(device: Device, step: Step) -> dict[str, Any]:
+    mask, bits = 0, 0
+    if step.path is not None:
+        register = device[step.path]
+        if not isinstance(register, Register):
+            raise MapError(f"{device.name}.{step.path}: is no register")
+        if step.value is not None:
+            mask, bits = 2**register.width - 1, step.value
+            if not 0 <= bits <= mask:
+                raise MapError(f"{device.name}.{step.path}: {bits:#x} does not fit {register.width} bits")
+        if step.fields:
+            known = {info.name: info for info in register.fields}
+            bits |= register.encode(step.fields)
+            for name in step.fields:
+                mask |= (2 ** known[name].width - 1) << known[name].lsb
+    return {
+        "op": step.op,
+        "path": step.path,
+        "mask": mask,
+        "bits": bits & mask,
+        "answer": step.returns,
+        "least": step.least,
+        "most": step.most,
+    }

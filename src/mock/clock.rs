@@ -1,0 +1,49 @@
+//! The time of a mock: the real one, or one that passes only when the test says so.
+
+use std::time::{Duration, Instant};
+
+/// How a mock's time passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As on the wall.
+    Real,
+    /// Only by [`super::Mock::advance`], by waits, which take no real time, and by so much for each access.
+    Virtual(Duration),
+}
+
+/// The time since the mock was made.
+#[derive(Debug)]
+pub(super) struct Clock {
+    pace: Pace,
+    start: Instant,
+    /// Of a real clock, what was advanced; of a virtual one, all of it.
+    passed: Duration,
+}
+
+impl Clock {
+    pub fn new(pace: Pace) -> Clock {
+        Clock { pace, start: Instant::now(), passed: Duration::ZERO }
+    }
+
+    pub fn now(&self) -> Duration {
+        match self.pace {
+            Pace::Real => self.start.elapsed().saturating_add(self.passed),
+            Pace::Virtual(_) => self.passed,
+        }
+    }
+
+    pub fn advance(&mut self, time: Duration) {
+        self.passed = self.passed.saturating_add(time);
+    }
+
+    pub fn is_virtual(&self) -> bool {
+        self.pace != Pace::Real
+    }
+
+    /// An access is made.
+    pub fn step(&mut self) {
+        if let Pace::Virtual(step) = self.pace {
+            self.advance(step);
+        }
+    }
+}

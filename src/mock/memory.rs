@@ -1,0 +1,209 @@
+//! The memory of a mock: a memfd that starts with the map's reset values.
+//!
+//! Software maps it region by region with each region's protection, as a real source is; the mock's own side maps it
+//! once more, to change what software may only read.
+#![allow(unsafe_code)] // Words of a mapping.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::cell::Cell;
+use crate::access::Word;
+use crate::map::{ByteOrder, Map, Node, Register};
+use crate::mapping::{Mapping, Protection, page_size};
+
+/// Reset values that take more memory than this fill the machine and model no device. What is 0 takes none.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// As many take a second or two to write.
+const MOST_WORDS: u64 = 1 << 21;
+
+/// The bytes of a mock, and the hardware's own mapping of them.
+#[derive(Debug)]
+pub(super) struct Memory {
+    file: File,
+    /// Where each region begins in the file. Every region has pages of its own.
+    starts: Vec<u64>,
+    regions: Vec<Mapping>,
+}
+
+impl Memory {
+    pub fn new(map: &Map) -> io::Result<Memory> {
+        let file = File::from(memfd_create(c"devregs-mock", MFdFlags::MFD_CLOEXEC)?);
+        let page = page_size() as u64;
+        let mut starts = Vec::new();
+        let mut end = 0u64;
+        for region in &map.regions {
+            // As far into a page as the real one is.
+            let start = end + region.offset % page;
+            starts.push(start);
+            let next = start
+                .checked_add(region.size)
+                .and_then(|end| end.checked_next_multiple_of(page))
+                .filter(|&end| end <= i64::MAX as u64);
+            end = next.ok_or_else(|| {
+                io::Error::other(format!("region {} is too large for a mock", region.name))
+            })?;
+        }
+        file.set_len(end)?;
+        let regions = map.regions.iter().zip(&starts).map(|(region, start)| {
+            let skip = start % page;
+            Mapping::new(&file, start - skip, skip, region.size, Protection::ReadWrite)
+        });
+        let regions = regions.collect::<io::Result<_>>()?;
+        let memory = Memory { file, starts, regions };
+        memory.fill(map)?;
+        Ok(memory)
+    }
+
+    /// Writes the reset values; what has none becomes 0. Regions without registers keep what they hold.
+    pub fn fill(&self, map: &Map) -> io::Result<()> {
+        let mut budget = Budget { words: MOST_WORDS, pages: MOST_BYTES / page_size() as u64, last: None };
+        for (region, start) in map.regions.iter().zip(&self.starts) {
+            if region.nodes.is_empty() {
+                continue;
+            }
+            let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            fallocate(&self.file, hole, *start as _, region.size as _)?;
+            fill(&self.file, *start, &region.nodes, &mut budget)?;
+        }
+        Ok(())
+    }
+
+    /// The file, and where a region begins in it.
+    pub fn place(&self, region: usize) -> (&File, u64) {
+        (&self.file, self.starts[region])
+    }
+
+    /// What the memory shows of a register.
+    pub fn get(&self, shape: &Shape, offset: u64) -> u64 {
+        self.load(shape.region, offset, shape.word)
+    }
+
+    /// Lets the memory show a value of a register.
+    pub fn set(&self, shape: &Shape, offset: u64, value: u64) {
+        self.store(shape.region, offset, shape.word, value & shape.word.width.mask());
+    }
+
+    /// What the memory shows in the place of a word.
+    pub fn load(&self, region: usize, offset: u64, word: Word) -> u64 {
+        // SAFETY: `word` checks the place against the mapping.
+        unsafe { self.word(region, offset, word).load() }.unwrap_or(0)
+    }
+
+    /// Lets the memory show a word.
+    pub fn store(&self, region: usize, offset: u64, word: Word, value: u64) {
+        // SAFETY: `word` checks the place against the mapping, which is writable.
+        let _ = unsafe { self.word(region, offset, word).store(value) };
+    }
+
+    /// The same word in the hardware's own mapping.
+    fn word(&self, region: usize, offset: u64, word: Word) -> Word {
+        let mapping = &self.regions[region];
+        assert!(offset + word.width.bytes() as u64 <= mapping.size() as u64);
+        Word { address: mapping.start().wrapping_add(offset as usize), ..word }
+    }
+}
+
+/// Where a register lies and how it is touched, whichever mapping it is touched through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub region: usize,
+    /// Its address means nothing.
+    pub word: Word,
+}
+
+// SAFETY: its address is never followed, only replaced.
+unsafe impl Send for Shape {}
+
+impl Shape {
+    pub fn new(region: usize, register: &Register) -> Shape {
+        let word = Word::new(std::ptr::null_mut(), register.width, register.byte_order);
+        Shape { region, word: Word { split: register.split, ..word } }
+    }
+}
+
+/// Writes the reset values of these registers and of those in these groups.
+fn fill(file: &File, base: u64, nodes: &[Node], budget: &mut Budget) -> io::Result<()> {
+    for node in nodes {
+        let (count, stride) = node.array().map_or((1, 0), |array| (array.count, array.stride));
+        for index in 0..count {
+            let start = base + node.offset() + index * stride;
+            match node {
+                Node::Register(register) => {
+                    let value = shown(register);
+                    if value == 0 {
+                        break;
+                    }
+                    budget.spend(start)?;
+                    let bytes = register.width.bytes();
+                    match register.byte_order {
+                        ByteOrder::Little => file.write_all_at(&value.to_le_bytes()[..bytes], start)?,
+                        ByteOrder::Big => file.write_all_at(&value.to_be_bytes()[8 - bytes..], start)?,
+                    }
+                }
+                Node::Group(group) => {
+                    if !has_value(&group.nodes) {
+                        break;
+                    }
+                    fill(file, start, &group.nodes, budget)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a register holds at the start: its reset value, and what the map expects of the device.
+pub(super) fn initial(register: &Register) -> u64 {
+    let reset = register.reset.map_or(0, |reset| reset.value);
+    match register.expect {
+        Some(expect) => reset & !expect.mask | expect.value,
+        None => reset,
+    }
+}
+
+/// What a read of it shows at the start.
+fn shown(register: &Register) -> u64 {
+    match register.access.readable() && register.fifo.is_none() {
+        true => initial(register) & Cell::new(register).shown,
+        false => 0,
+    }
+}
+
+fn has_value(nodes: &[Node]) -> bool {
+    nodes.iter().any(|node| match node {
+        Node::Register(register) => shown(register) != 0,
+        Node::Group(group) => has_value(&group.nodes),
+    })
+}
+
+/// What the reset values may take of the machine's memory.
+struct Budget {
+    words: u64,
+    pages: u64,
+    last: Option<u64>,
+}
+
+impl Budget {
+    /// Counts a word, and the page that it lies in unless that is the one before.
+    fn spend(&mut self, place: u64) -> io::Result<()> {
+        self.words = self.words.checked_sub(1).ok_or_else(|| {
+            io::Error::other(format!("the map has more than {MOST_WORDS} reset values that are not 0"))
+        })?;
+        let page = place / page_size() as u64;
+        if self.last == Some(page) {
+            return Ok(());
+        }
+        self.last = Some(page);
+        self.pages = self.pages.checked_sub(1).ok_or_else(|| {
+            let limit = MOST_BYTES >> 20;
+            io::Error::other(format!("the reset values of the map would fill more than {limit} MiB"))
+        })?;
+        Ok(())
+    }
+}

@@ -1,0 +1,458 @@
+//! A device that behaves as its map says: the memory that stands for its registers, and what they do at each access.
+//!
+//! Software's accesses are the same loads and stores as on hardware. Before a load the mock lets the memory show what
+//! the register gives, after it what the read has changed; after a store it works out what became of the register. What
+//! an effect means is said in `map/effects.rs`, once. The hardware's own side is here too: setting what software may
+//! only read, words for FIFOs, rules, hooks, time, interrupts and faults.
+
+mod cell;
+mod clock;
+mod line;
+mod memory;
+mod slot;
+mod state;
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::libc;
+
+pub use clock::Pace;
+pub use slot::{Hook, HookError};
+pub use state::Gone;
+
+use crate::access::{Fault, Word};
+use crate::map::{Behaviour, ByteOrder, Map, Target, mask};
+use clock::Clock;
+use line::Line;
+use memory::Memory;
+use slot::{Attached, Broken, Key};
+use state::{State, key};
+
+/// A mocked device.
+pub struct Mock {
+    state: Mutex<State>,
+}
+
+/// An access on its way to a mocked region.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Its index in the map.
+    pub region: usize,
+    /// In bytes from the start of the region.
+    pub offset: u64,
+    /// Where software touches it.
+    pub word: Word,
+    /// The number of the register that is meant; None for an access by offset.
+    pub register: Option<u32>,
+}
+
+/// Why an access to a mock failed.
+pub(crate) enum Trouble {
+    /// As the bus would.
+    Fault(Fault),
+    /// A hook of the test did.
+    Hook(HookError),
+}
+
+impl fmt::Debug for Mock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mock").finish_non_exhaustive()
+    }
+}
+
+/// The part of a register that an access reaches.
+struct Part {
+    key: Key,
+    /// Its bits that are reached.
+    lanes: u64,
+    /// How the register itself is touched. Its address means nothing.
+    word: Word,
+    /// The access is all of the register and nothing else.
+    whole: bool,
+}
+
+impl Part {
+    /// The register's part of what an access reads or writes.
+    fn of(&self, value: u64, place: &Place) -> u64 {
+        match self.whole {
+            true => value,
+            false => carry(place.word, place.offset, value, self.word, self.key.1),
+        }
+    }
+}
+
+/// What the bytes of one word are in another one, in the bytes they share; 0 elsewhere.
+fn carry(from: Word, from_offset: u64, value: u64, to: Word, to_offset: u64) -> u64 {
+    // Where byte number `at` from the lowest address is in the value.
+    let shift = |word: Word, at: u64| {
+        let big = word.swap != (ByteOrder::NATIVE == ByteOrder::Big);
+        8 * if big { word.width.bytes() as u64 - 1 - at } else { at }
+    };
+    let first = from_offset.max(to_offset);
+    let end = (from_offset + from.width.bytes() as u64).min(to_offset + to.width.bytes() as u64);
+    (first..end).fold(0, |carried, at| {
+        let byte = value >> shift(from, at - from_offset) & 0xff;
+        carried | byte << shift(to, at - to_offset)
+    })
+}
+
+impl Mock {
+    /// # Errors
+    /// The memory cannot be had; a map whose reset values would fill the machine.
+    pub fn new(map: Arc<Map>, pace: Pace) -> io::Result<Mock> {
+        let memory = Memory::new(&map)?;
+        let state = State::new(map, memory, Clock::new(pace), Line::new()?);
+        Ok(Mock { state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The index of a region by its name.
+    pub(crate) fn region(&self, name: &str) -> Option<usize> {
+        self.state().map.regions.iter().position(|region| region.name == name)
+    }
+
+    /// The file that software maps, and where a region begins in it.
+    pub(crate) fn place(&self, region: usize) -> io::Result<(File, u64)> {
+        let state = self.state();
+        let (file, start) = state.memory.place(region);
+        Ok((file.try_clone()?, start))
+    }
+
+    /// Software reads.
+    ///
+    /// # Safety
+    /// As for [`Word::load`], of the word in `place`.
+    #[allow(unsafe_code)] // The load is software's own.
+    pub(crate) unsafe fn read(&self, place: &Place) -> Result<u64, Trouble> {
+        let mut state = self.state();
+        state.clock.step();
+        state.catch_up();
+        if let (Some(id), None) = (place.register, state.gone) {
+            let kind = state.kind((id, place.offset));
+            if kind.backed && kind.cell.pure() && state.slot((id, place.offset)).is_none() {
+                // SAFETY: the caller's promise.
+                return unsafe { place.word.load() }.map_err(Trouble::Fault);
+            }
+        }
+        let mut parts = state.parts(place);
+        parts.retain(|part| state.kind(part.key).cell.shown != 0);
+        state = self.run_hooks(state, &parts, false, 0, place)?;
+        state.fault(&parts)?;
+        // What is stuck is shown for this read only.
+        let real = state.memory.load(place.region, place.offset, place.word);
+        let stuck = parts.iter().any(|part| state.slot(part.key).is_some_and(|slot| slot.stuck.0 != 0));
+        // Of registers that share a place, the first is the one that is read.
+        parts.iter().rev().for_each(|part| state.show(part.key));
+        // SAFETY: the caller's promise.
+        let value = unsafe { place.word.load() }.map_err(Trouble::Fault)?;
+        if stuck {
+            state.memory.store(place.region, place.offset, place.word, real);
+        }
+        if state.gone == Some(Gone::Ones) {
+            return Ok(place.word.width.mask());
+        }
+        for part in &parts {
+            state.after_read(part.key, part.of(value, place), part.lanes);
+        }
+        state.drive();
+        Ok(value)
+    }
+
+    /// Software writes.
+    ///
+    /// # Safety
+    /// As for [`Word::store`], of the word in `place`.
+    #[allow(unsafe_code)] // The store is software's own.
+    pub(crate) unsafe fn write(&self, place: &Place, value: u64) -> Result<(), Trouble> {
+        let mut state = self.state();
+        state.clock.step();
+        state.catch_up();
+        if let (Some(id), None) = (place.register, state.gone) {
+            if state.kind((id, place.offset)).cell.plain && state.slot((id, place.offset)).is_none() {
+                // SAFETY: the caller's promise.
+                unsafe { place.word.store(value) }.map_err(Trouble::Fault)?;
+                state.drive();
+                return Ok(());
+            }
+        }
+        let all = state.parts(place);
+        state.fault(&all)?;
+        let before = state.memory.load(place.region, place.offset, place.word);
+        // SAFETY: the caller's promise.
+        unsafe { place.word.store(value) }.map_err(Trouble::Fault)?;
+        state.settle(&all, place, before, value);
+        let state = self.run_hooks(state, &all, true, value, place)?;
+        drop(state);
+        Ok(())
+    }
+
+    /// Runs the hooks of an access, without holding the state: they may use the mock.
+    fn run_hooks<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        parts: &[Part],
+        write: bool,
+        value: u64,
+        place: &Place,
+    ) -> Result<MutexGuard<'a, State>, Trouble> {
+        for part in parts {
+            let hooks = match state.slot(part.key) {
+                Some(slot) if write => slot.write_hooks.clone(),
+                Some(slot) => slot.read_hooks.clone(),
+                None => continue,
+            };
+            for Attached { target, hook } in hooks {
+                if target.mask() & part.lanes == 0 {
+                    continue;
+                }
+                let value = if write { part.of(value, place) } else { state.shown(part.key) };
+                drop(state);
+                let answer = hook((value & target.mask()) >> target.lsb).map_err(Trouble::Hook)?;
+                state = self.state();
+                if let Some(answer) = answer {
+                    match state.kind(part.key).cell.fifo {
+                        Some(_) if !write => state.answer(part.key, answer),
+                        _ => state.set(&target, answer),
+                    }
+                    state.drive();
+                }
+            }
+        }
+        Ok(state)
+    }
+
+    /// What a register or field holds, as the device itself sees it: what software wrote to write-only bits, too.
+    pub fn get(&self, target: &Target) -> u64 {
+        let mut state = self.state();
+        state.catch_up();
+        state.held(target)
+    }
+
+    /// The device itself changes a register or field. Bits beyond the target are cut off.
+    pub fn set(&self, target: &Target, value: u64) {
+        let mut state = self.state();
+        state.catch_up();
+        state.set(target, value & mask(target.width));
+        state.drive();
+    }
+
+    /// A word comes into a FIFO for software to read. False where it was full and the word is lost.
+    pub fn push(&self, target: &Target, word: u64) -> bool {
+        let mut state = self.state();
+        state.catch_up();
+        let room = state.push(key(target), word);
+        state.drive();
+        room
+    }
+
+    /// Takes the oldest word that software has written to a FIFO.
+    pub fn pop(&self, target: &Target) -> Option<u64> {
+        let mut state = self.state();
+        state.catch_up();
+        let word = state.slot_mut(key(target)).sent.pop_front();
+        state.drive();
+        word
+    }
+
+    /// How many words of a FIFO wait for software, how many wait for the device, and how many were lost because it was
+    /// full.
+    pub fn level(&self, target: &Target) -> (usize, usize, u64) {
+        let mut state = self.state();
+        state.catch_up();
+        state.slot(key(target)).map_or((0, 0, 0), |slot| (slot.received.len(), slot.sent.len(), slot.lost))
+    }
+
+    /// Runs a hook at each read of the register of `target`, before it: with what would be read, of the target's bits.
+    pub fn on_read(&self, target: Target, hook: Hook) {
+        self.state().slot_mut(key(&target)).read_hooks.push(Attached { target, hook });
+    }
+
+    /// Runs a hook at each write of the register of `target`, after the map's effects and rules: with what was written
+    /// to the target's bits.
+    pub fn on_write(&self, target: Target, hook: Hook) {
+        self.state().slot_mut(key(&target)).write_hooks.push(Attached { target, hook });
+    }
+
+    /// Takes all hooks away.
+    pub fn remove_hooks(&self) {
+        let mut taken = Vec::new();
+        for slot in self.state().slots_mut() {
+            taken.append(&mut slot.read_hooks);
+            taken.append(&mut slot.write_hooks);
+        }
+        // What goes with a hook may do anything: not under the lock.
+        drop(taken);
+    }
+
+    /// Adds rules behind those that are there.
+    pub fn add_rules(&self, rules: Vec<Behaviour>) {
+        self.state().add_rules(rules);
+    }
+
+    /// Accesses of the register fail on the bus, so many times or for good.
+    pub fn fail(&self, target: &Target, times: Option<u64>) {
+        self.state().slot_mut(key(target)).broken = Some(Broken { left: times });
+    }
+
+    /// The target's bits read as `value`, whatever they hold.
+    pub fn stick(&self, target: &Target, value: u64) {
+        let mut state = self.state();
+        let slot = state.slot_mut(key(target));
+        let stuck = (value << target.lsb) & target.mask();
+        slot.stuck = (slot.stuck.0 | target.mask(), slot.stuck.1 & !target.mask() | stuck);
+    }
+
+    /// The whole device is gone, or there again.
+    pub fn vanish(&self, gone: Option<Gone>) {
+        self.state().gone = gone;
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        let mut state = self.state();
+        state.gone = None;
+        for slot in state.slots_mut() {
+            slot.broken = None;
+            slot.stuck = (0, 0);
+        }
+    }
+
+    /// Everything is as after the device's reset. Rules, hooks and faults stay.
+    pub fn reset(&self) {
+        let mut state = self.state();
+        state.reset();
+        state.drive();
+    }
+
+    /// The device asks for one interrupt.
+    pub fn interrupt(&self) {
+        self.state().line.pulse();
+    }
+
+    /// Software enables the interrupt, or disables it.
+    pub(crate) fn enable_interrupt(&self, on: bool) {
+        let mut state = self.state();
+        state.catch_up();
+        state.line.enable(on);
+    }
+
+    /// What becomes readable when an interrupt has come.
+    pub(crate) fn interrupt_file(&self) -> io::Result<File> {
+        self.state().line.file()
+    }
+
+    /// The time since the mock was made.
+    pub fn now(&self) -> Duration {
+        self.state().clock.now()
+    }
+
+    /// Lets time pass, and what is due in it happen.
+    pub fn advance(&self, time: Duration) {
+        let mut state = self.state();
+        state.clock.advance(time);
+        state.catch_up();
+    }
+
+    /// Software sleeps: for real, or by the virtual clock. At most until the next rule acts.
+    pub(crate) fn sleep(&self, time: Duration) {
+        let mut state = self.state();
+        let left = state.next_due().map(|due| due.saturating_sub(state.clock.now()));
+        let time = left.map_or(time, |left| left.min(time));
+        if state.clock.is_virtual() {
+            state.clock.advance(time);
+        } else {
+            drop(state);
+            std::thread::sleep(time);
+            state = self.state();
+        }
+        state.catch_up();
+    }
+
+    /// Does what is due. Returns how long until the next rule acts by time alone.
+    pub(crate) fn catch_up(&self) -> Option<Duration> {
+        let mut state = self.state();
+        state.catch_up();
+        state.next_due().map(|due| due.saturating_sub(state.clock.now()))
+    }
+
+    /// Whether waits take no real time.
+    pub fn is_virtual(&self) -> bool {
+        self.state().clock.is_virtual()
+    }
+}
+
+impl State {
+    /// The registers an access reaches: the one that is named, or all in its place.
+    fn parts(&self, place: &Place) -> Vec<Part> {
+        let width = place.word.width;
+        if let Some(id) = place.register {
+            let key = (id, place.offset);
+            return vec![Part { key, lanes: width.mask(), word: self.kind(key).shape.word, whole: true }];
+        }
+        let keys = self.keys_in(place.region, place.offset..place.offset + width.bytes() as u64);
+        keys.into_iter()
+            .map(|key| {
+                let word = self.kind(key).shape.word;
+                let whole = key.1 == place.offset && word.width == width && word.swap == place.word.swap;
+                let lanes = carry(place.word, place.offset, width.mask(), word, key.1);
+                Part { key, lanes, word, whole }
+            })
+            .collect()
+    }
+
+    /// What software's store has done: `before` is what the memory showed.
+    fn settle(&mut self, all: &[Part], place: &Place, before: u64, value: u64) {
+        // Registers take what is theirs from the value; bytes beside them are memory.
+        let mut theirs = 0;
+        for part in all {
+            theirs |= match part.whole {
+                true => place.word.width.mask(),
+                false => carry(part.word, part.key.1, u64::MAX, place.word, place.offset),
+            };
+        }
+        let left = before & theirs | value & !theirs & place.word.width.mask();
+        self.memory.store(place.region, place.offset, place.word, left);
+        if self.gone == Some(Gone::Ones) {
+            return;
+        }
+        for part in all {
+            self.after_write(part.key, part.of(value, place), part.lanes);
+        }
+        self.drive();
+    }
+
+    /// What an access meets that is to fail.
+    fn fault(&mut self, parts: &[Part]) -> Result<(), Trouble> {
+        let mut broken = self.gone == Some(Gone::Fault);
+        for part in parts {
+            if self.slot(part.key).is_none_or(|slot| slot.broken.is_none()) {
+                continue;
+            }
+            let slot = self.slot_mut(part.key);
+            broken = true;
+            slot.broken = match slot.broken.and_then(|broken| broken.left) {
+                None => slot.broken,
+                Some(0 | 1) => None,
+                Some(left) => Some(Broken { left: Some(left - 1) }),
+            };
+        }
+        match broken {
+            true => Err(Trouble::Fault(Fault { signal: libc::SIGBUS, code: libc::BUS_ADRERR })),
+            false => Ok(()),
+        }
+    }
+
+    /// A hook gives the word that a FIFO's next read takes.
+    fn answer(&mut self, key: Key, word: u64) {
+        let slot = self.slot_mut(key);
+        slot.received.pop_front();
+        slot.received.push_front(word);
+    }
+}

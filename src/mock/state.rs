@@ -1,0 +1,580 @@
+//! What a mock holds, and how it changes: by software, by rules, by time.
+
+use std::cell::Cell as Counter;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cell::{Bits, Cell};
+use super::clock::Clock;
+use super::line::Line;
+use super::memory::{Memory, Shape, initial};
+use super::slot::{Key, Slot, Waiting};
+use crate::map::{Action, Behaviour, Delay, Expression, Map, Node, OnWrite, Scope, Target, Trigger, mask};
+
+/// Rules that ask for each other go no deeper; what is there counts then.
+const DEEPEST: u32 = 32;
+
+pub(super) struct State {
+    pub map: Arc<Map>,
+    pub memory: Memory,
+    pub clock: Clock,
+    pub line: Line,
+    pub rules: Vec<Arc<Behaviour>>,
+    /// Of each register, by its number.
+    kinds: Vec<Kind>,
+    slots: HashMap<Key, Slot, BuildHasherDefault<Mix>>,
+    /// Rules that drive the interrupt line.
+    levels: Vec<usize>,
+    timers: BinaryHeap<Reverse<Due>>,
+    /// Counts timers, to keep those of one moment in order.
+    serial: u64,
+    depth: Counter<u32>,
+    /// The whole device is gone.
+    pub gone: Option<Gone>,
+}
+
+/// How a device is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// Accesses fail on the bus.
+    Fault,
+    /// Reads give all ones, and writes do nothing.
+    Ones,
+}
+
+/// What is known of a register before anybody touches it.
+pub(super) struct Kind {
+    pub cell: Cell,
+    pub shape: Shape,
+    /// The memory holds its value. Not so for a FIFO, and where another register is read at the same address.
+    pub backed: bool,
+    initial: u64,
+    /// It acts on the bits of these, each by its path's last name.
+    aliases: Vec<(OnWrite, String)>,
+}
+
+/// A rule that acts at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    at: Duration,
+    serial: u64,
+    rule: usize,
+    written: u64,
+    old: u64,
+}
+
+impl State {
+    pub fn new(map: Arc<Map>, memory: Memory, clock: Clock, line: Line) -> State {
+        let mut kinds = Vec::new();
+        for (index, region) in map.regions.iter().enumerate() {
+            add_kinds(&region.nodes, index, &mut kinds);
+        }
+        let mut state = State {
+            map: map.clone(),
+            memory,
+            clock,
+            line,
+            rules: Vec::new(),
+            kinds,
+            slots: HashMap::default(),
+            levels: Vec::new(),
+            timers: BinaryHeap::new(),
+            serial: 0,
+            depth: Counter::new(0),
+            gone: None,
+        };
+        for region in &map.regions {
+            state.find_shared(&region.nodes, region, 0);
+        }
+        state.add_rules(map.behaviour.clone());
+        state
+    }
+
+    /// Marks the registers that share an address with another one that is read.
+    fn find_shared(&mut self, nodes: &[Node], region: &crate::map::Region, base: u64) {
+        for node in nodes {
+            let start = base + node.offset();
+            match node {
+                // An array of groups is looked at by its first element: the others are alike.
+                Node::Group(group) => self.find_shared(&group.nodes, region, start),
+                Node::Register(register) if register.overlaps => {
+                    let last = register.array.map_or(0, |array| (array.count - 1) * array.stride);
+                    let span = start..start + last + register.width.bytes() as u64;
+                    let mut readable = Vec::new();
+                    region.each_in(span, &mut |other, _| {
+                        if other.access.readable() {
+                            readable.push(other.id);
+                        }
+                    });
+                    if readable.iter().any(|id| *id != register.id) {
+                        readable.into_iter().for_each(|id| self.kinds[id as usize].backed = false);
+                    }
+                }
+                Node::Register(_) => {}
+            }
+        }
+    }
+
+    pub fn kind(&self, key: Key) -> &Kind {
+        &self.kinds[key.0 as usize]
+    }
+
+    pub fn slot(&self, key: Key) -> Option<&Slot> {
+        self.slots.get(&key)
+    }
+
+    pub fn slot_mut(&mut self, key: Key) -> &mut Slot {
+        self.slots.entry(key).or_default()
+    }
+
+    /// Adds rules behind those that are there.
+    pub fn add_rules(&mut self, rules: Vec<Behaviour>) {
+        for rule in rules {
+            let index = self.rules.len();
+            match &rule.trigger {
+                Trigger::Always => {
+                    for action in &rule.actions {
+                        match action {
+                            Action::Set(target, _) => self.slot_mut(key(target)).assigned.push(index),
+                            Action::Interrupt(_) => self.levels.push(index),
+                            Action::Push(..) | Action::Reset => {}
+                        }
+                    }
+                }
+                Trigger::Written(parts) => {
+                    for (target, _) in parts {
+                        self.slot_mut(key(target)).on_write.push(index);
+                    }
+                }
+                Trigger::Read(parts) => {
+                    for target in parts {
+                        self.slot_mut(key(target)).on_read.push(index);
+                    }
+                }
+                Trigger::Every(period) => {
+                    let at = self.clock.now() + *period;
+                    self.schedule(at, index, 0, 0);
+                }
+            }
+            self.rules.push(Arc::new(rule));
+        }
+        self.drive();
+    }
+
+    fn schedule(&mut self, at: Duration, rule: usize, written: u64, old: u64) {
+        self.serial += 1;
+        self.timers.push(Reverse(Due { at, serial: self.serial, rule, written, old }));
+    }
+
+    /// Does what is due.
+    pub fn catch_up(&mut self) {
+        let Some(Reverse(first)) = self.timers.peek() else { return };
+        let now = self.clock.now();
+        if first.at > now {
+            return;
+        }
+        while let Some(Reverse(due)) = self.timers.peek().copied().filter(|due| due.0.at <= now) {
+            self.timers.pop();
+            let rule = self.rules[due.rule].clone();
+            match rule.trigger {
+                Trigger::Every(period) => {
+                    self.schedule(due.at + period, due.rule, 0, 0);
+                    if self.holds(&rule, 0, 0) {
+                        self.perform(&rule, 0, 0);
+                    }
+                }
+                _ => self.perform(&rule, due.written, due.old),
+            }
+        }
+        self.drive();
+    }
+
+    /// When the next rule acts by time alone.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.timers.peek().map(|due| due.0.at)
+    }
+
+    /// What a register holds, as the device itself sees it.
+    pub fn bits(&self, key: Key) -> Bits {
+        let kind = self.kind(key);
+        let slot = self.slot(key);
+        let only_hidden = kind.cell.hidden & !kind.cell.shown;
+        let value = match slot.and_then(|slot| slot.value) {
+            Some(value) => value,
+            None if kind.backed => self.memory.get(&kind.shape, key.1),
+            None if kind.cell.fifo.is_some() => 0,
+            None => kind.initial,
+        };
+        Bits {
+            value: self.assigned(key, value & !only_hidden),
+            hidden: slot.and_then(|slot| slot.hidden).unwrap_or(kind.initial & only_hidden),
+            spent: slot.map_or(0, |slot| slot.spent),
+        }
+    }
+
+    /// The value with the bits that rules assign.
+    fn assigned(&self, key: Key, mut value: u64) -> u64 {
+        let Some(slot) = self.slot(key).filter(|slot| !slot.assigned.is_empty()) else { return value };
+        if self.depth.get() >= DEEPEST {
+            return value;
+        }
+        self.depth.set(self.depth.get() + 1);
+        for rule in &slot.assigned {
+            for action in &self.rules[*rule].actions {
+                if let Action::Set(target, expression) = action {
+                    if self::key(target) == key {
+                        let new = self.value(expression, 0, 0) << target.lsb;
+                        value = value & !target.mask() | new & target.mask();
+                    }
+                }
+            }
+        }
+        self.depth.set(self.depth.get() - 1);
+        value
+    }
+
+    /// What a read of the register gives.
+    pub fn shown(&self, key: Key) -> u64 {
+        let kind = self.kind(key);
+        let slot = self.slot(key);
+        let value = match kind.cell.fifo {
+            Some(_) => slot.and_then(|slot| slot.received.front().copied()).unwrap_or(0),
+            None => self.bits(key).value,
+        };
+        let value = value & kind.cell.shown;
+        match slot {
+            Some(slot) => value & !slot.stuck.0 | slot.stuck.1,
+            None => value,
+        }
+    }
+
+    /// Keeps what a register holds, and lets the memory show it.
+    pub fn keep(&mut self, key: Key, bits: Bits) {
+        let kind = &self.kinds[key.0 as usize];
+        let (backed, hides) = (kind.backed, kind.cell.hidden != 0);
+        if backed {
+            self.memory.set(&kind.shape, key.1, bits.value);
+        }
+        if !backed || hides || bits.spent != 0 {
+            let slot = self.slots.entry(key).or_default();
+            if !backed {
+                slot.value = Some(bits.value);
+            }
+            if hides {
+                slot.hidden = Some(bits.hidden);
+            }
+            slot.spent = bits.spent;
+        }
+    }
+
+    /// What a register or field holds.
+    pub fn held(&self, target: &Target) -> u64 {
+        let key = key(target);
+        let cell = &self.kind(key).cell;
+        let bits = self.bits(key);
+        let only_hidden = cell.hidden & !cell.shown;
+        let value = match cell.fifo {
+            Some(_) => self.shown(key),
+            None => bits.value & !only_hidden | bits.hidden & only_hidden,
+        };
+        (value & target.mask()) >> target.lsb
+    }
+
+    /// The device itself changes a register or field. Bits beyond the target are cut off.
+    pub fn set(&mut self, target: &Target, value: u64) {
+        let key = key(target);
+        let cell = &self.kind(key).cell;
+        let mask = target.mask();
+        let hidden = mask & cell.hidden & !cell.shown;
+        let mut bits = self.bits(key);
+        let value = value << target.lsb;
+        bits.value = bits.value & !(mask & !hidden) | value & mask & !hidden;
+        bits.hidden = bits.hidden & !hidden | value & hidden;
+        self.keep(key, bits);
+    }
+
+    /// A word comes into a FIFO. One that is full loses it.
+    pub fn push(&mut self, key: Key, word: u64) -> bool {
+        let depth = self.kind(key).cell.fifo.unwrap_or(0);
+        let slot = self.slot_mut(key);
+        let room = depth == 0 || slot.received.len() < depth;
+        match room {
+            true => slot.received.push_back(word),
+            false => slot.lost += 1,
+        }
+        self.show(key);
+        room
+    }
+
+    /// Lets the memory show what a read would give.
+    pub fn show(&self, key: Key) {
+        let kind = self.kind(key);
+        if kind.cell.shown != 0 {
+            self.memory.set(&kind.shape, key.1, self.shown(key));
+        }
+    }
+
+    /// Software has read the bits of `lanes`; `value` is what it got.
+    pub fn after_read(&mut self, key: Key, value: u64, lanes: u64) {
+        let kind = self.kind(key);
+        if kind.cell.fifo.is_some() {
+            self.slot_mut(key).received.pop_front();
+            self.show(key);
+        } else if !kind.cell.pure() {
+            let mut bits = self.bits(key);
+            bits.value = self.kind(key).cell.read(bits.value, lanes);
+            self.keep(key, bits);
+        }
+        let Some(slot) = self.slots.get_mut(&key) else { return };
+        let triggered = slot.on_read.clone();
+        let mut ready = Vec::new();
+        slot.waiting.retain_mut(|waiting| {
+            waiting.left -= 1;
+            if waiting.left == 0 {
+                ready.push((waiting.rule, waiting.written, waiting.old));
+            }
+            waiting.left > 0
+        });
+        for (rule, written, old) in ready {
+            let rule = self.rules[rule].clone();
+            self.perform(&rule, written, old);
+        }
+        for index in triggered {
+            let rule = self.rules[index].clone();
+            let Trigger::Read(parts) = &rule.trigger else { continue };
+            for target in parts.iter().filter(|target| self::key(target) == key) {
+                self.trigger(index, &rule, 0, (value & target.mask()) >> target.lsb);
+            }
+        }
+    }
+
+    /// Software has written `written` to the bits of `lanes`.
+    pub fn after_write(&mut self, key: Key, written: u64, lanes: u64) {
+        let old = self.bits(key);
+        let kind = self.kind(key);
+        let hidden = kind.cell.hidden & !kind.cell.shown;
+        let aliased = kind.aliases.iter().cloned().collect::<Vec<_>>();
+        let reach = kind.cell.writable() & lanes;
+        match kind.cell.fifo {
+            Some(depth) => {
+                let slot = self.slots.entry(key).or_default();
+                match depth == 0 || slot.sent.len() < depth {
+                    true => slot.sent.push_back(written & lanes),
+                    false => slot.lost += 1,
+                }
+            }
+            None => {
+                let new = kind.cell.written(old, written, lanes);
+                self.keep(key, new);
+            }
+        }
+        for (effect, name) in aliased {
+            self.act_on_alias(key, &name, effect, written, reach);
+        }
+        let Some(slot) = self.slots.get(&key).filter(|slot| !slot.on_write.is_empty()) else { return };
+        let before = old.value & !hidden | old.hidden & hidden;
+        for index in slot.on_write.clone() {
+            let rule = self.rules[index].clone();
+            let Trigger::Written(parts) = &rule.trigger else { continue };
+            for (target, wanted) in parts.iter().filter(|(target, _)| self::key(target) == key) {
+                let cut = |value: u64| (value & target.mask()) >> target.lsb;
+                if target.mask() & lanes != 0 && wanted.is_none_or(|wanted| wanted == cut(written)) {
+                    self.trigger(index, &rule, cut(written), cut(before));
+                    break;
+                }
+            }
+        }
+    }
+
+    /// A write to an alias acts on the bits of its register.
+    fn act_on_alias(&mut self, key: Key, name: &str, effect: OnWrite, written: u64, reach: u64) {
+        let region = self.kind(key).shape.region;
+        let Some(path) = self.map.path_of(region, key.0, key.1) else { return };
+        let holder = path.rfind('.').map_or("", |dot| &path[..=dot]);
+        let index = path.strip_suffix(']').and_then(|inner| inner.rfind('[')).map_or("", |at| &path[at..]);
+        // The map has checked that an alias repeats as often as its register.
+        let Ok(target) = self.map.target(&format!("{holder}{name}{index}")) else { return };
+        let key = self::key(&target);
+        let mut bits = self.bits(key);
+        let reach = reach & mask(target.width);
+        bits.value = bits.value & !reach | effect.apply(bits.value, written, reach);
+        self.keep(key, bits);
+    }
+
+    /// A rule is set off.
+    fn trigger(&mut self, index: usize, rule: &Behaviour, written: u64, old: u64) {
+        if !self.holds(rule, written, old) {
+            return;
+        }
+        match rule.delay {
+            None => self.perform(rule, written, old),
+            Some(Delay::Time(time)) => self.schedule(self.clock.now() + time, index, written, old),
+            Some(Delay::Reads(left)) => {
+                let target = rule.actions.iter().find_map(|action| match action {
+                    Action::Set(target, _) | Action::Push(target, _) => Some(key(target)),
+                    Action::Interrupt(_) | Action::Reset => None,
+                });
+                match target {
+                    Some(key) => {
+                        self.slot_mut(key).waiting.push(Waiting { left, rule: index, written, old })
+                    }
+                    None => self.perform(rule, written, old),
+                }
+            }
+        }
+    }
+
+    fn holds(&self, rule: &Behaviour, written: u64, old: u64) -> bool {
+        rule.condition.as_ref().is_none_or(|condition| self.value(condition, written, old) != 0)
+    }
+
+    fn perform(&mut self, rule: &Behaviour, written: u64, old: u64) {
+        for action in &rule.actions {
+            match action {
+                Action::Set(target, expression) => {
+                    let value = self.value(expression, written, old);
+                    self.set(target, value);
+                }
+                Action::Push(target, expression) => {
+                    let word = self.value(expression, written, old);
+                    self.push(key(target), word);
+                }
+                Action::Interrupt(expression) => {
+                    if self.value(expression, written, old) != 0 {
+                        self.line.pulse();
+                    }
+                }
+                Action::Reset => self.reset(),
+            }
+        }
+    }
+
+    fn value(&self, expression: &Expression, written: u64, old: u64) -> u64 {
+        expression.value(&mut Asked { state: self, written, old })
+    }
+
+    /// Drives the interrupt line as the rules say.
+    pub fn drive(&mut self) {
+        if self.levels.is_empty() {
+            return;
+        }
+        let level = self.levels.iter().any(|rule| {
+            self.rules[*rule].actions.iter().any(|action| match action {
+                Action::Interrupt(expression) => self.value(expression, 0, 0) != 0,
+                _ => false,
+            })
+        });
+        self.line.drive(level);
+    }
+
+    /// Everything is as after the device's reset. Rules, hooks and faults stay; what waits is forgotten.
+    pub fn reset(&mut self) {
+        // It could be filled before, so it can now.
+        let _ = self.memory.fill(&self.map);
+        for slot in self.slots.values_mut() {
+            (slot.value, slot.hidden, slot.spent) = (None, None, 0);
+            slot.received.clear();
+            slot.sent.clear();
+            slot.waiting.clear();
+        }
+        let rules = &self.rules;
+        self.timers.retain(|due| matches!(rules[due.0.rule].trigger, Trigger::Every(_)));
+    }
+
+    /// The registers in a span, each with the span's bits in it.
+    pub fn keys_in(&self, region: usize, span: Range<u64>) -> Vec<Key> {
+        let mut keys = Vec::new();
+        self.map.regions[region].each_in(span, &mut |register, offset| keys.push((register.id, offset)));
+        keys
+    }
+
+    /// All that have something beside the memory.
+    pub fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.slots.values_mut()
+    }
+}
+
+fn add_kinds(nodes: &[Node], region: usize, kinds: &mut Vec<Kind>) {
+    for node in nodes {
+        match node {
+            Node::Register(register) => {
+                let cell = Cell::new(register);
+                let backed = register.access.readable() && cell.fifo.is_none();
+                let shape = Shape::new(region, register);
+                kinds.push(Kind { cell, shape, backed, initial: initial(register), aliases: Vec::new() });
+            }
+            Node::Group(group) => add_kinds(&group.nodes, region, kinds),
+        }
+    }
+    let find = |name: &str| {
+        nodes.iter().find_map(|node| match node {
+            Node::Register(register) if register.name == name => Some(register.id as usize),
+            _ => None,
+        })
+    };
+    for node in nodes {
+        let Node::Register(register) = node else { continue };
+        let aliases = &register.aliases;
+        let effects = [
+            (&aliases.set, OnWrite::OneToSet),
+            (&aliases.clear, OnWrite::OneToClear),
+            (&aliases.toggle, OnWrite::OneToToggle),
+        ];
+        for (alias, effect) in effects {
+            if let Some(found) = alias.as_deref().and_then(find) {
+                kinds[found].aliases.push((effect, register.name.clone()));
+            }
+        }
+    }
+}
+
+pub(super) fn key(target: &Target) -> Key {
+    (target.register, target.offset)
+}
+
+/// What the expression of a rule can ask for.
+struct Asked<'a> {
+    state: &'a State,
+    written: u64,
+    old: u64,
+}
+
+impl Scope for Asked<'_> {
+    fn held(&mut self, target: &Target) -> u64 {
+        self.state.held(target)
+    }
+
+    fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn old(&self) -> u64 {
+        self.old
+    }
+}
+
+/// Mixes a register's number and offset: they are small and ours, and each access looks one up.
+#[derive(Default)]
+pub(super) struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}

@@ -1,0 +1,221 @@
+//! `Mock`: the hardware's side of a mocked device.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+use pyo3::{PyTraverseError, PyVisit};
+
+use super::Model;
+use super::errors::Failed;
+use super::values;
+use crate::error::Error;
+use crate::map::{Found, Target, Value};
+use crate::mock::{Gone, Hook, HookError, Mock};
+
+/// What `devregs.Hardware` is made of: everything by path.
+#[pyclass(name = "_Mock", module = "devregs._devregs", frozen)]
+pub(crate) struct PyMock {
+    mock: Arc<Mock>,
+    map: Model,
+    /// The hooks, for the collector: the mock holds the same references.
+    hooks: Mutex<Vec<Arc<Py<PyAny>>>>,
+}
+
+impl PyMock {
+    pub fn new(mock: Arc<Mock>, map: Model) -> PyMock {
+        PyMock { mock, map, hooks: Mutex::default() }
+    }
+
+    fn target(&self, path: &str) -> PyResult<Target> {
+        Ok(self.map.target(path).map_err(|error| Failed(error.into()))?)
+    }
+
+    fn found(&self, path: &str) -> PyResult<Found<'_>> {
+        Ok(self.map.resolve(path).map_err(|error| Failed(error.into()))?)
+    }
+
+    /// A number that fits, or a name of the field's values.
+    fn number(&self, path: &str, target: &Target, value: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let at = || format!("{}.{path}", self.map.name);
+        let Ok(name) = value.cast::<PyString>() else {
+            return values::number(value, target.width, &at);
+        };
+        let name = name.to_str()?;
+        let found = self.found(path)?;
+        let known: Vec<&Value> = found.field.map_or(Vec::new(), |field| {
+            field.values.iter().chain(field.write_values.iter().flatten()).collect()
+        });
+        match known.iter().find(|value| value.name == name) {
+            Some(value) => Ok(value.value),
+            None => {
+                let names: Vec<_> = known.iter().map(|value| value.name.as_str()).collect();
+                let problem = match names.is_empty() {
+                    true => format!("the map gives its numbers no names, so {name:?} is none"),
+                    false => format!("{name:?} is none of its values: {}", names.join(", ")),
+                };
+                Err(Failed(Error::Value { at: at(), problem }).into())
+            }
+        }
+    }
+
+    fn fifo(&self, path: &str) -> PyResult<Target> {
+        let found = self.found(path)?;
+        if found.register.fifo.is_none() {
+            let at = format!("{}.{path}", self.map.name);
+            let problem = "is no FIFO: the map gives it no fifo".into();
+            return Err(Failed(Error::Value { at, problem }).into());
+        }
+        self.target(path)
+    }
+
+    fn hook(&self, function: Py<PyAny>) -> Hook {
+        let function = Arc::new(function);
+        self.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(function.clone());
+        Arc::new(move |value| {
+            Python::attach(|py| {
+                let answer = function.bind(py).call1((value,)).map_err(|error| Box::new(error) as HookError)?;
+                if answer.is_none() {
+                    return Ok(None);
+                }
+                let at = || "a hook's answer".to_string();
+                let number = values::number(&answer, 64, &at).map_err(|error| Box::new(error) as HookError)?;
+                Ok(Some(number))
+            })
+        })
+    }
+}
+
+#[pymethods]
+impl PyMock {
+    /// What the register or field holds.
+    fn get(&self, path: &str) -> PyResult<u64> {
+        Ok(self.mock.get(&self.target(path)?))
+    }
+
+    fn set(&self, path: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let target = self.target(path)?;
+        let value = self.number(path, &target, value)?;
+        self.mock.set(&target, value);
+        Ok(())
+    }
+
+    fn push(&self, path: &str, word: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let target = self.fifo(path)?;
+        let word = self.number(path, &target, word)?;
+        Ok(self.mock.push(&target, word))
+    }
+
+    fn pop(&self, path: &str) -> PyResult<Option<u64>> {
+        Ok(self.mock.pop(&self.fifo(path)?))
+    }
+
+    /// Words for software, words from it, words lost.
+    fn level(&self, path: &str) -> PyResult<(usize, usize, u64)> {
+        Ok(self.mock.level(&self.fifo(path)?))
+    }
+
+    fn on_read(&self, path: &str, hook: Py<PyAny>) -> PyResult<()> {
+        let target = self.target(path)?;
+        self.mock.on_read(target, self.hook(hook));
+        Ok(())
+    }
+
+    fn on_write(&self, path: &str, hook: Py<PyAny>) -> PyResult<()> {
+        let target = self.target(path)?;
+        self.mock.on_write(target, self.hook(hook));
+        Ok(())
+    }
+
+    pub fn remove_hooks(&self) {
+        self.mock.remove_hooks();
+        let taken = std::mem::take(&mut *self.hooks.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(taken);
+    }
+
+    /// A rule from keyword arguments, or from the text of a map; or both.
+    fn rule(&self, py: Python<'_>, text: &str, keys: &Bound<'_, PyDict>) -> PyResult<()> {
+        let mut text = text.to_string();
+        if !keys.is_empty() {
+            let made = py.import("devregs.hardware")?.call_method1("rule_text", (keys,))?;
+            text.push_str(made.extract()?);
+        }
+        let rules = self.map.behaviour_of(&text, "rule()").map_err(|errors| Failed(errors.into()))?;
+        self.mock.add_rules(rules);
+        Ok(())
+    }
+
+    fn fail(&self, path: &str, times: Option<u64>) -> PyResult<()> {
+        self.mock.fail(&self.target(path)?, times);
+        Ok(())
+    }
+
+    fn stick(&self, path: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        let target = self.target(path)?;
+        let value = self.number(path, &target, value)?;
+        self.mock.stick(&target, value);
+        Ok(())
+    }
+
+    /// `"fault"`, `"ones"`, or None for there again.
+    fn vanish(&self, how: Option<&str>) -> PyResult<()> {
+        self.mock.vanish(match how {
+            None => None,
+            Some("fault") => Some(Gone::Fault),
+            Some("ones") => Some(Gone::Ones),
+            Some(other) => {
+                return Err(PyTypeError::new_err(format!(
+                    "a device vanishes by \"fault\" or by \"ones\", not {other:?}"
+                )));
+            }
+        });
+        Ok(())
+    }
+
+    fn heal(&self) {
+        self.mock.heal();
+    }
+
+    fn reset(&self) {
+        self.mock.reset();
+    }
+
+    fn interrupt(&self) {
+        self.mock.interrupt();
+    }
+
+    /// Seconds since the mock was made.
+    fn now(&self) -> f64 {
+        self.mock.now().as_secs_f64()
+    }
+
+    fn advance(&self, seconds: f64) -> PyResult<()> {
+        let time = values::seconds(Some(seconds), "advance")?;
+        self.mock.advance(time.unwrap_or(std::time::Duration::MAX));
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Never waits: the collector may run where the list is held, and then finds the hooks the next time.
+        match self.hooks.try_lock() {
+            Ok(hooks) => hooks.iter().try_for_each(|hook| visit.call(&**hook)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        self.remove_hooks();
+    }
+}
+
+/// The options of `devregs.mock`, for errors before anything is made.
+pub(super) fn pace(clock: &str, access_time: f64) -> PyResult<crate::mock::Pace> {
+    let step = values::seconds(Some(access_time), "mock: access_time")?;
+    match (clock, step) {
+        ("real", _) => Ok(crate::mock::Pace::Real),
+        ("virtual", Some(step)) => Ok(crate::mock::Pace::Virtual(step)),
+        _ => Err(PyTypeError::new_err(format!("a mock's clock is \"real\" or \"virtual\", not {clock:?}"))),
+    }
+}
+

@@ -1,0 +1,217 @@
+//! `Trace` and `Access`: what a device was asked, and what it answered.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::{PyIndexError, PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::Model;
+use crate::device::Device;
+use crate::trace::{Op, Record, Trace, fields, line, place, transcript};
+
+/// A recording of a device's accesses: a sequence of Access.
+#[pyclass(name = "Trace", module = "devregs", frozen)]
+pub(crate) struct PyTrace {
+    device: Arc<Device>,
+    limit: Option<usize>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    trace: Option<Arc<Trace>>,
+    running: bool,
+}
+
+impl PyTrace {
+    pub fn new(device: Arc<Device>, limit: Option<usize>) -> PyTrace {
+        PyTrace { device, limit, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trace(&self) -> Option<Arc<Trace>> {
+        self.state().trace.clone()
+    }
+
+    fn access(&self, record: Record) -> PyAccess {
+        PyAccess { record, map: self.device.map().clone() }
+    }
+}
+
+#[pymethods]
+impl PyTrace {
+    fn start(&self) -> PyResult<()> {
+        let mut state = self.state();
+        if state.trace.is_some() {
+            return Err(PyRuntimeError::new_err("this trace was started before: make another by device.trace()"));
+        }
+        state.trace = Some(self.device.start_trace(self.limit));
+        state.running = true;
+        Ok(())
+    }
+
+    fn stop(&self) {
+        let mut state = self.state();
+        if let Some(trace) = state.trace.clone().filter(|_| state.running) {
+            self.device.stop_trace(&trace);
+            state.running = false;
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(trace) = self.trace() {
+            trace.clear();
+        }
+    }
+
+    #[getter]
+    fn running(&self) -> bool {
+        self.state().running
+    }
+
+    #[getter]
+    fn dropped(&self) -> u64 {
+        self.trace().map_or(0, |trace| trace.dropped())
+    }
+
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let text = self.trace().map(|trace| trace.to_json_lines()).unwrap_or_default();
+        py.detach(|| std::fs::write(&path, text)).map_err(|error| {
+            PyOSError::new_err((error.raw_os_error(), format!("{}: {error}", path.display())))
+        })
+    }
+
+    fn __len__(&self) -> usize {
+        self.trace().map_or(0, |trace| trace.len())
+    }
+
+    fn __getitem__(&self, index: isize) -> PyResult<PyAccess> {
+        let place = match usize::try_from(index) {
+            Ok(index) => Some(index),
+            Err(_) => self.__len__().checked_add_signed(index),
+        };
+        let record = place.zip(self.trace()).and_then(|(place, trace)| trace.get(place));
+        record.map(|record| self.access(record)).ok_or_else(|| {
+            PyIndexError::new_err(format!("the trace has {} accesses, and no number {index}", self.__len__()))
+        })
+    }
+
+    fn __enter__(slf: Py<Self>) -> PyResult<Py<Self>> {
+        slf.get().start()?;
+        Ok(slf)
+    }
+
+    fn __exit__(
+        &self,
+        _kind: &Bound<'_, PyAny>,
+        _error: &Bound<'_, PyAny>,
+        _trace: &Bound<'_, PyAny>,
+    ) {
+        self.stop();
+    }
+
+    fn __str__(&self) -> String {
+        self.trace().map_or_else(String::new, |trace| transcript(self.device.map(), &trace.records()))
+    }
+
+    fn __repr__(&self) -> String {
+        let state = if self.state().running { ", running" } else { "" };
+        format!("<devregs.Trace of {}, {} accesses{state}>", self.device.map().name, self.__len__())
+    }
+}
+
+/// One access.
+#[pyclass(name = "Access", module = "devregs", frozen)]
+pub(crate) struct PyAccess {
+    record: Record,
+    map: Model,
+}
+
+#[pymethods]
+impl PyAccess {
+    /// In seconds since the trace began.
+    #[getter]
+    fn time(&self) -> f64 {
+        self.record.time as f64 / 1e9
+    }
+
+    #[getter]
+    fn op(&self) -> &'static str {
+        match self.record.op {
+            Op::Read => "read",
+            Op::Write => "write",
+            Op::Interrupt => "irq",
+        }
+    }
+
+    #[getter]
+    fn path(&self) -> Option<String> {
+        (self.record.op != Op::Interrupt).then(|| place(&self.map, &self.record))
+    }
+
+    #[getter]
+    fn named(&self) -> bool {
+        self.record.register.is_some()
+    }
+
+    #[getter]
+    fn region(&self) -> Option<&str> {
+        let region = self.map.regions.get(self.record.region)?;
+        (self.record.op != Op::Interrupt).then_some(region.name.as_str())
+    }
+
+    #[getter]
+    fn offset(&self) -> u64 {
+        self.record.offset
+    }
+
+    #[getter]
+    fn width(&self) -> u32 {
+        self.record.width.bits()
+    }
+
+    #[getter]
+    fn value(&self) -> Option<u64> {
+        self.record.fault.is_none().then_some(self.record.value)
+    }
+
+    #[getter]
+    fn mask(&self) -> u64 {
+        self.record.mask
+    }
+
+    #[getter]
+    fn signal(&self) -> Option<i32> {
+        self.record.fault.map(|fault| fault.signal)
+    }
+
+    /// The fields asked for or meant: each name with its value's name, or its number.
+    #[getter]
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let decoded = PyDict::new(py);
+        for (field, value, name) in fields(&self.map, &self.record) {
+            if field.mask() & self.record.mask == 0 || self.record.fault.is_some() {
+                continue;
+            }
+            match name {
+                Some(name) => decoded.set_item(&field.name, name)?,
+                None => decoded.set_item(&field.name, value)?,
+            }
+        }
+        Ok(decoded)
+    }
+
+    fn __str__(&self) -> String {
+        line(&self.map, &self.record)
+    }
+
+    fn __repr__(&self) -> String {
+        let words: Vec<_> = line(&self.map, &self.record).split_whitespace().map(String::from).collect();
+        format!("<devregs.Access {}>", words.join(" "))
+    }
+}

@@ -1,0 +1,293 @@
+//! Accesses that are expected: a list a test gives, or a recording that is played back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::text::{line, number, side_by_side};
+use super::{Op, Record};
+use crate::access::Fault;
+use crate::map::Map;
+
+/// What a step waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// None for any.
+    pub op: Option<Op>,
+    /// Region, offset in bytes, and the register's number if one is meant; None for any place.
+    pub place: Option<(usize, u64, Option<u32>)>,
+    /// A mask, and what the bits under it are; a mask of 0 takes any value.
+    pub bits: (u64, u64),
+    /// What a read gives, in place of what the device would.
+    pub answer: Option<u64>,
+    /// How a person calls it.
+    pub text: String,
+}
+
+/// An expected access, and how often it may come in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What.
+    pub what: Expected,
+    /// At least so often.
+    pub least: u64,
+    /// At most so often; None is without end.
+    pub most: Option<u64>,
+}
+
+/// What an expected read gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// What the device says.
+    Device,
+    /// This value.
+    Value(u64),
+    /// This fault.
+    Fault(Fault),
+}
+
+/// Expected accesses, and how many of them were made.
+#[derive(Debug)]
+pub struct Script {
+    map: Arc<Map>,
+    kind: Kind,
+    /// The last accesses made, each with what was expected of it.
+    made: VecDeque<(String, String)>,
+    count: usize,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// A pattern: where in it the accesses so far may have led, as the step and how often it came.
+    Steps { steps: Vec<Step>, at: Vec<(usize, u64)> },
+    /// A recording, and the next of its records.
+    Replay { records: Vec<Record>, next: usize },
+}
+
+/// How many accesses a message shows.
+const SHOWN: usize = 8;
+
+impl Script {
+    /// Expects these steps in their order, and nothing else.
+    pub fn expect(map: Arc<Map>, steps: Vec<Step>) -> Script {
+        Script::new(map, Kind::Steps { steps, at: vec![(0, 0)] })
+    }
+
+    /// Plays a recording back. A register that was read several times in a row may be read more often or less, for a
+    /// loop that polls does not take the same time twice: it gets the last value again, or the rest is passed over.
+    pub fn replay(map: Arc<Map>, records: Vec<Record>) -> Script {
+        Script::new(map, Kind::Replay { records, next: 0 })
+    }
+
+    fn new(map: Arc<Map>, kind: Kind) -> Script {
+        Script { map, kind, made: VecDeque::new(), count: 0 }
+    }
+
+    /// Whether it plays a recording.
+    pub fn is_replay(&self) -> bool {
+        matches!(self.kind, Kind::Replay { .. })
+    }
+
+    /// What a read, or a wait for the interrupt, gives: asked before it is made. Its value is not known yet.
+    pub fn answer(&mut self, asked: &Record) -> Answer {
+        match &mut self.kind {
+            Kind::Steps { steps, at } => {
+                let fits = at.iter().flat_map(|state| ways(steps, *state)).find(|(step, _)| {
+                    let what = &steps[*step].what;
+                    what.fits(asked, true)
+                });
+                let answer = fits.and_then(|(step, _)| steps[step].what.answer);
+                answer.map_or(Answer::Device, Answer::Value)
+            }
+            Kind::Replay { records, next } => match recorded(&self.map, records, *next, asked) {
+                None => Answer::Device,
+                Some(index) => match records[index].fault {
+                    Some(fault) => Answer::Fault(fault),
+                    None => Answer::Value(records[index].value),
+                },
+            },
+        }
+    }
+
+    /// Checks an access, which is one more made: a write before it is made, a read when its value is known.
+    ///
+    /// # Errors
+    /// It is not the one expected: both, side by side, with what came before.
+    pub fn check(&mut self, made: &Record) -> Result<(), String> {
+        let expected = match &mut self.kind {
+            Kind::Steps { steps, at } => {
+                let mut to: Vec<(usize, u64)> = Vec::new();
+                for state in at.iter() {
+                    for way in ways(steps, *state) {
+                        if steps[way.0].what.fits(made, false) && !to.contains(&way) {
+                            to.push(way);
+                        }
+                    }
+                }
+                if to.is_empty() {
+                    let wanted = wanted(steps, at);
+                    return Err(self.deviation(wanted, line(&self.map, made)));
+                }
+                *at = to;
+                steps[at[0].0].what.text.clone()
+            }
+            Kind::Replay { records, next } => {
+                let found = recorded(&self.map, records, *next, made);
+                let fits = |index: &usize| made.op != Op::Write || records[*index].value == made.value;
+                let Some(index) = found.filter(fits) else {
+                    let wanted = match records.get(*next) {
+                        Some(record) => line(&self.map, record),
+                        None => "the end of the recording".into(),
+                    };
+                    return Err(self.deviation(wanted, line(&self.map, made)));
+                };
+                *next = (*next).max(index + 1);
+                line(&self.map, &records[index])
+            }
+        };
+        self.note(expected, line(&self.map, made));
+        Ok(())
+    }
+
+    /// # Errors
+    /// Accesses are still expected.
+    pub fn finish(&mut self) -> Result<(), String> {
+        let wanted = match &self.kind {
+            Kind::Steps { steps, at } => {
+                let done = |(step, count): &(usize, u64)| {
+                    let rest = steps.get(step + 1..).unwrap_or_default();
+                    steps.get(*step).is_none_or(|step| *count >= step.least)
+                        && rest.iter().all(|step| step.least == 0)
+                };
+                if at.iter().any(done) {
+                    return Ok(());
+                }
+                wanted(steps, at)
+            }
+            Kind::Replay { records, next } => match records.get(*next) {
+                None => return Ok(()),
+                Some(record) => line(&self.map, record),
+            },
+        };
+        Err(self.deviation(wanted, "nothing more".into()))
+    }
+
+    fn note(&mut self, expected: String, made: String) {
+        if self.made.len() == SHOWN {
+            self.made.pop_front();
+        }
+        self.made.push_back((expected, made));
+        self.count += 1;
+    }
+
+    fn deviation(&mut self, expected: String, made: String) -> String {
+        let number = self.count + 1;
+        let what = if self.is_replay() { "the recording" } else { "what is expected" };
+        self.note(expected, made);
+        let (expected, made): (Vec<_>, Vec<_>) = self.made.iter().cloned().unzip();
+        let first = self.count + 1 - self.made.len();
+        format!(
+            "{}: access {number} is not that of {what}\n{}",
+            self.map.name,
+            side_by_side(&expected, &made, first)
+        )
+    }
+}
+
+impl Expected {
+    /// `ahead`: the access is not made yet, and the value of a read not known.
+    fn fits(&self, made: &Record, ahead: bool) -> bool {
+        let place = |(region, offset, register): (usize, u64, Option<u32>)| {
+            region == made.region && offset == made.offset && register == made.register
+        };
+        self.op.is_none_or(|op| op == made.op)
+            && self.place.is_none_or(place)
+            && (ahead || made.value & self.bits.0 == self.bits.1)
+    }
+}
+
+/// The states one more access may lead to: this step once more, or the next that must come and those optional before it.
+fn ways(steps: &[Step], (step, count): (usize, u64)) -> Vec<(usize, u64)> {
+    let mut ways = Vec::new();
+    let Some(now) = steps.get(step) else { return ways };
+    if now.most.is_none_or(|most| count < most) {
+        ways.push((step, count + 1));
+    }
+    if count >= now.least {
+        for (index, later) in steps.iter().enumerate().skip(step + 1) {
+            if later.most != Some(0) {
+                ways.push((index, 1));
+            }
+            if later.least > 0 {
+                break;
+            }
+        }
+    }
+    ways
+}
+
+/// What may come next, in words.
+fn wanted(steps: &[Step], at: &[(usize, u64)]) -> String {
+    let mut texts: Vec<&str> = Vec::new();
+    for state in at {
+        for (step, _) in ways(steps, *state) {
+            if !texts.contains(&steps[step].what.text.as_str()) {
+                texts.push(&steps[step].what.text);
+            }
+        }
+    }
+    if texts.is_empty() { "nothing more".into() } else { texts.join(" | ") }
+}
+
+/// The record that answers an access: the next one, or, in a row of reads of one register, the last again or the one
+/// behind the row.
+fn recorded(map: &Map, records: &[Record], next: usize, made: &Record) -> Option<usize> {
+    let same = |record: &Record| {
+        record.op == made.op && (record.op == Op::Interrupt || alike(record, made))
+    };
+    if records.get(next).is_some_and(same) {
+        return Some(next);
+    }
+    let last = next.checked_sub(1).map(|last| &records[last])?;
+    if last.op != Op::Read || !repeatable(map, last) {
+        return None;
+    }
+    if same(last) {
+        return Some(next - 1);
+    }
+    let skipped = records[next..].iter().take_while(|record| record.op == Op::Read && alike(record, last)).count();
+    records.get(next + skipped).filter(|record| same(record)).map(|_| next + skipped)
+}
+
+/// Whether two accesses are of one place.
+fn alike(one: &Record, other: &Record) -> bool {
+    one.region == other.region
+        && one.offset == other.offset
+        && one.register == other.register
+        && one.width == other.width
+}
+
+/// Whether reading it once more changes nothing.
+fn repeatable(map: &Map, record: &Record) -> bool {
+    let Some(region) = map.regions.get(record.region) else { return false };
+    let mut pure = region.on_read.is_none();
+    let end = record.offset + record.width.bytes() as u64;
+    region.each_in(record.offset..end, &mut |register, _| pure &= register.read_effect().is_none());
+    pure
+}
+
+/// `write  CTRL  0x0000_0003`, for a step: `bits` as in [`Expected`].
+pub(crate) fn describe(op: Option<Op>, path: &str, bits: (u64, u64), width: u32) -> String {
+    let what = match op {
+        Some(Op::Read) => "read ",
+        Some(Op::Write) => "write",
+        Some(Op::Interrupt) => "irq  ",
+        None => "any  ",
+    };
+    match bits.0 {
+        0 => format!("{what}  {path}"),
+        mask if width < 64 && mask == (1 << width) - 1 || mask == u64::MAX => {
+            format!("{what}  {path}  {}", number(bits.1, width))
+        }
+        mask => format!("{what}  {path}  {} under {}", number(bits.1, width), number(mask, width)),
+    }
+}
