@@ -6,8 +6,9 @@ value is left alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ._devregs import BusError, Device, Field, MapError, Register
 from ._text import clean, columns
@@ -48,7 +49,10 @@ class Restored(NamedTuple):
         ]
         verb = "would be written" if self.dry_run else "written"
         lines = [f"{len(rows)} {verb}, {len(self.same)} the same", *columns(rows)]
-        lines += [f"left: {clean(path)}: {clean(reason)}" for path, reason in self.left.items()]
+        reasons: dict[str, list[str]] = {}
+        for path, reason in self.left.items():
+            reasons.setdefault(reason, []).append(path)
+        lines += [f"left: {_spans(paths)}: {clean(why)}" for why, paths in reasons.items()]
         lines += [
             f"differs: {clean(path)} reads {read:#x}, not {wanted:#x}"
             for path, (wanted, read) in self.differs.items()
@@ -85,13 +89,14 @@ def restore(
     registers = ascending(device)
     wanted = _wanted(device, snapshot, registers, only)
     sharing = _sharing(registers)
+    named = frozenset(only or ())
     done = Restored(dry_run, {}, [], {}, {}, {})
     plans: list[tuple[Register, Entry, Plan]] = []
     for reg in registers:
         entry = wanted.get(reg.path)
         if entry is None:
             continue
-        plan = _plan(device, reg, entry, sharing.get(reg.path), reg.path in (only or ()))
+        plan = _plan(device, reg, entry, sharing.get(_plain(reg.path)), reg.path in named)
         if isinstance(plan, str):
             done.left[reg.path] = plan
         elif _write(reg, entry, plan, done):
@@ -199,7 +204,7 @@ def _plan(
             return f"a write would be one of {field.name} too, {reason}"
     if "once" in reg.access:
         return "it can be written only once"
-    insist = f"; to write it nonetheless, name it: only=[{reg.path!r}]"
+    insist = "; name it, and it is written nonetheless"
     if not named:
         if said["fifo"] is not None:
             return f"a write puts a word into the FIFO{insist}"
@@ -245,6 +250,24 @@ def _without_neutral(field: Field) -> str:
     return ""
 
 
+def _spans(paths: list[str]) -> str:
+    """Paths in one line: neighbours in an array share a word, `TRIM[0..3]`."""
+    words: list[str] = []
+    array, first, last = "", 0, 0
+    for path in paths:
+        name, _, index = path.removesuffix("]").rpartition("[")
+        if not path.endswith("]"):
+            array = ""
+        elif name == array and int(index) == last + 1:
+            last += 1
+            words[-1] = f"{clean(name)}[{first}..{last}]"
+            continue
+        else:
+            array, first, last = name, int(index), int(index)
+        words.append(clean(path))
+    return ", ".join(words)
+
+
 def _mask(fields: Iterable[Field]) -> int:
     mask = 0
     for field in fields:
@@ -252,18 +275,23 @@ def _mask(fields: Iterable[Field]) -> int:
     return mask
 
 
+def _plain(path: str) -> str:
+    """A path without indices: what one element of an array does, the others do."""
+    return re.sub(r"\[\d+\]", "", path)
+
+
 def _sharing(registers: list[Register]) -> dict[str, str]:
     """Writable registers that share bytes with another writable one, each with one such."""
     found: dict[str, str] = {}
-    last: dict[str, tuple[int, Any]] = {}
+    # Of each region, where the register that reaches furthest ends.
+    reach: dict[str, tuple[int, str]] = {}
     for reg in registers:
-        if not reg.writable:
-            continue
-        region = reg.region.name
-        end, other = last.get(region, (0, reg))
-        if reg.offset < end:
-            found.setdefault(reg.path, other.path)
-            found.setdefault(other.path, reg.path)
-        if reg.offset + reg.width // 8 > end:
-            last[region] = (reg.offset + reg.width // 8, reg)
+        if reg.writable:
+            path, region = _plain(reg.path), reg.region.name
+            end, other = reach.get(region, (0, path))
+            if reg.offset < end:
+                found.setdefault(path, other)
+                found.setdefault(other, path)
+            if reg.offset + reg.width // 8 > end:
+                reach[region] = (reg.offset + reg.width // 8, path)
     return found
