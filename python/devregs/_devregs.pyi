@@ -297,7 +297,8 @@ class Device(Group):
         One load for each register, and one store where its ordinary read-write bits differ; bits that act when
         written get the value that does nothing. With `verify`, what was written is read once more. With `dry_run`
         nothing is written. Registers whose write may do more than store are written only if `only` has their
-        whole path. Raises MapError, before any access, for a snapshot of another device.
+        whole path. It is no atomic step: others who write the device should wait. Raises MapError, before any
+        access, for a snapshot of another device.
         """
     def close(self) -> None:
         """Unmap. Raises BufferError while views live. Closing twice is harmless."""

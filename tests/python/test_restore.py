@@ -160,10 +160,14 @@ def test_registers_whose_write_does_more_are_left(care):
         "a write would be one of KEY too, which cannot be read, so what it holds is not known"
     )
     assert done.left["LOCK"].endswith("LOCKED too, which can be written only once")
-    # Bit 8 of ZEROS is in no field: the map wants zeros there.
-    assert (care.PLAIN.read(), care.NARROW.read(), care.ZEROS.read()) == (0x101, 1, 1)
-    assert care.regions.regs.read(0x2C) == 1
+    assert (care.PLAIN.read(), care.NARROW.read(), care.ZEROS.LEVEL) == (0x101, 1, 1)
     assert [care.regions.regs.read(at) for at in range(8, 0x2C, 4)] == [0] * 9
+
+
+def test_bits_in_no_field_get_what_the_map_says(care):
+    taken = changed(care)
+    poke(care, 0x2C, 0x200)
+    assert care.restore(taken, only="ZEROS").written["ZEROS"].value == 1
 
 
 def test_they_are_written_if_named(care):

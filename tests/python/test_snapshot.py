@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from datetime import datetime, timedelta
 
 import devregs
@@ -312,6 +313,7 @@ def saved(kit_map, tmp_path):
         ('"skipped": "write-only"', '"value": "0", "skipped": ""', r"registers.ACK: one of"),
         ('"CTRL": {', '"CTLR": {', r"registers.CTLR: the map kit has no such register: .*CTRL"),
         ('"SMALL[1]"', '"SMALL[4]"', r"registers.SMALL\[4\]: .* from 0 to 3"),
+        ('"SMALL[1]"', '"SMALL[0x1]"', r"SMALL\[0x1\]: the map kit writes it 'SMALL\[1\]'"),
         ('"SMALL[1]"', '"SMALL[0]"', r"'SMALL\[0\]' is there twice"),
         ('"registers": {', '"registers": [], "x": {', r"there is no key \"x\""),
         ('"SMALL[1]": {', '"SMALL[1]": [], "SMALL[1]x": {', r"SMALL\[1\]: an object is needed"),
@@ -327,6 +329,29 @@ def test_what_is_no_snapshot(tmp_path, content):
     (tmp_path / "no.json").write_bytes(content)
     with pytest.raises(devregs.MapError, match=r"no\.json"):
         Snapshot.load(tmp_path / "no.json")
+
+
+def test_a_file_damaged_anywhere_is_a_map_error_or_a_snapshot(kit_map, tmp_path):
+    path = tmp_path / "damaged.json"
+    with devregs.mock(kit_map) as device:
+        device.snapshot(only=["CTRL", "SMALL", "ACK"]).save(path)
+    content = path.read_bytes()
+    chance = random.Random(1)
+    refused = []
+    for _ in range(1500):
+        damaged = bytearray(content)
+        for _ in range(chance.randint(1, 3)):
+            at = chance.randrange(len(damaged))
+            damaged[at : at + chance.randint(0, 2)] = chance.choice(
+                (b"", b"\xff", b"9", b'"', b"{")
+            )
+        path.write_bytes(damaged)
+        try:
+            assert str(Snapshot.load(path, kit_map))
+        except devregs.MapError as error:
+            refused.append(str(error))
+    assert len(refused) > 1000
+    assert all("damaged.json" in text for text in refused)
 
 
 def test_the_fields_may_be_left_out_of_a_file(saved):
