@@ -43,6 +43,28 @@ from ._devregs import (
     scan,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .restore import Restored
+    from .snapshot import Snapshot
+else:
+
+    def __getattr__(name: str) -> object:
+        # Imported when first used: a script that takes no snapshots starts sooner.
+        if name == "Snapshot":
+            from .snapshot import Snapshot
+
+            return Snapshot
+        if name == "Restored":
+            from .restore import Restored
+
+            return Restored
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
+
 __all__ = [
     "GUARDED",
     "Access",
@@ -63,6 +85,8 @@ __all__ = [
     "Region",
     "Regions",
     "Register",
+    "Restored",
+    "Snapshot",
     "SourceError",
     "Trace",
     "WaitTimeout",

@@ -1,12 +1,15 @@
 """The Rust core. Users import these names from `devregs`."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from enum import IntEnum
 from os import PathLike
 from types import TracebackType
 from typing import Any, Final, Literal, Self, SupportsIndex, final, overload
 
 from typing_extensions import Buffer
+
+from .restore import Restored
+from .snapshot import Snapshot
 
 __version__: Final[str]
 GUARDED: Final[bool]
@@ -48,6 +51,13 @@ class Map:
         """What is legal but may surprise, each with its file, line and column."""
     def to_json(self) -> str:
         """The whole map, resolved, as JSON: the structure of Rust's `map::Map`."""
+    def describe(self, path: str) -> dict[str, Any]:
+        """What the map says of a register, such as `CH[3].CTRL`.
+
+        `path`, `region`, `offset` (in bytes, from the start of the region), `width` (in bits), `access`,
+        `read_effect` (in words), `on_write`, `fifo`, `reserved`, and `fields`, a tuple of Field. Raises MapError
+        where the path leads to no register.
+        """
 
 @final
 class Field:
@@ -274,6 +284,29 @@ class Device(Group):
     def _finish(self) -> None: ...
     @property
     def closed(self) -> bool: ...
+    def snapshot(self, *, only: str | Iterable[str] | None = None) -> Snapshot:
+        """Read each register once that a read does not change, in ascending order, and keep what they held.
+
+        `only` names registers and groups, or is patterns with `*` and `?`; registers that cannot be read, or
+        whose read changes something, are not read for that. A register that faults is kept with its error.
+        """
+    def restore(
+        self,
+        snapshot: Snapshot,
+        /,
+        *,
+        only: str | Iterable[str] | None = None,
+        dry_run: bool = False,
+        verify: bool = True,
+    ) -> Restored:
+        """Write back what a snapshot holds, where it differs and may be written safely; tell what was done.
+
+        One load for each register, and one store where its ordinary read-write bits differ; bits that act when
+        written get the value that does nothing. With `verify`, what was written is read once more. With `dry_run`
+        nothing is written. Registers whose write may do more than store are written only if `only` has their
+        whole path. It is no atomic step: others who write the device should wait. Raises MapError, before any
+        access, for a snapshot of another device.
+        """
     def close(self) -> None:
         """Unmap. Raises BufferError while views live. Closing twice is harmless."""
     def __enter__(self) -> Self: ...

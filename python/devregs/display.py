@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from ._devregs import Array, BusError, Device, Field, Group, Register
 from ._text import clean, columns, cut, summary
@@ -26,6 +26,24 @@ class Part(NamedTuple):
     value: str
     notes: str
     doc: str
+
+
+class Shown(Protocol):
+    """What a line of a dump is about: a register, or what is remembered of one."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def address(self) -> int | None: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def fields(self) -> tuple[Field, ...]: ...
+
+
+AnyShown = TypeVar("AnyShown", bound=Shown)
 
 
 class Look(NamedTuple):
@@ -158,6 +176,21 @@ def name_of(field: Field, value: int) -> str:
         return ""
 
 
+def brief(field: Field, value: int) -> str:
+    """A field's value by its name, or as a short number."""
+    return name_of(field, value) or (str(value) if value < 10 else f"{value:#x}")
+
+
+def part_of(field: Field, value: int) -> int:
+    """The number that a field has in its register's value."""
+    return value >> field.lsb & ((1 << field.width) - 1)
+
+
+def mask_of(field: Field) -> int:
+    """The field's bits, in place in its register."""
+    return ((1 << field.width) - 1) << field.lsb
+
+
 def readable(field: Field) -> bool:
     """Whether what a read of the register returns in the field's place means something."""
     return not field.access.startswith("wo")
@@ -178,7 +211,7 @@ def parts(reg: Register, value: int | None) -> list[Part]:
 
 
 def dump_rows(
-    registers: Iterable[tuple[Register, Look]], region: Callable[[Register], str] = lambda reg: ""
+    registers: Iterable[tuple[AnyShown, Look]], region: Callable[[AnyShown], str] = lambda reg: ""
 ) -> list[tuple[str, str, str, str]]:
     """Lines of a dump: where, what, the value, its fields. `region` is put before offsets."""
     rows: list[tuple[str, str, str, str]] = []
@@ -199,23 +232,21 @@ def dump_rows(
     return rows
 
 
-def _row(reg: Register, seen: Look, region: Callable[[Register], str]) -> tuple[str, str, str, str]:
+def _row(reg: AnyShown, seen: Look, region: Callable[[AnyShown], str]) -> tuple[str, str, str, str]:
     where = f"{region(reg)}+{reg.offset:#x}" if reg.address is None else f"{reg.address:#x}"
     if seen.value is None:
         return where, clean(reg.path), "-", seen.reason
     fields = []
     for field in reg.fields:
         if readable(field):
-            part = seen.value >> field.lsb & ((1 << field.width) - 1)
-            text = name_of(field, part) or (str(part) if part < 10 else f"{part:#x}")
-            fields.append(f"{clean(field.name)}={text}")
+            fields.append(f"{clean(field.name)}={brief(field, part_of(field, seen.value))}")
     return where, clean(reg.path), digits(seen.value, reg.width), " ".join(fields)
 
 
 def _part(reg: Register, field: Field, value: int | None) -> Part:
     shown = name = ""
     if value is not None and readable(field):
-        part = value >> field.lsb & ((1 << field.width) - 1)
+        part = part_of(field, value)
         shown, name = number(part), name_of(field, part)
     notes = []
     if field.access != reg.access:

@@ -5,8 +5,21 @@ use std::collections::HashMap;
 use super::diagnostic::{Place, Report, hidden};
 
 /// Attributes of a device, which a register of the same name cannot hide.
-pub const DEVICE_ATTRIBUTES: &[&str] =
-    &["close", "closed", "irq", "map", "name", "path", "regions", "registers", "source"];
+pub const DEVICE_ATTRIBUTES: &[&str] = &[
+    "close",
+    "closed",
+    "hw",
+    "irq",
+    "map",
+    "name",
+    "path",
+    "regions",
+    "registers",
+    "restore",
+    "snapshot",
+    "source",
+    "trace",
+];
 
 /// Attributes of a group.
 pub const GROUP_ATTRIBUTES: &[&str] = &["path", "registers"];

@@ -53,6 +53,20 @@ impl DeviceClass {
         let ty = slotted(py, &map.name, &base, parts.iter().map(|(_, shape)| &**shape), doc)?;
         Ok(DeviceClass { ty, parts })
     }
+
+    /// The fields of the register at a path that the map has; indices do not matter.
+    pub fn fields(&self, path: &str) -> &[Py<PyField>] {
+        let mut shapes: Vec<&Arc<Shape>> = self.parts.iter().map(|(_, shape)| shape).collect();
+        for segment in path.split('.') {
+            let name = segment.split('[').next();
+            match shapes.iter().find(|shape| Some(&*shape.name) == name).map(|shape| &shape.kind) {
+                Some(Kind::Register(shared)) => return &shared.fields,
+                Some(Kind::Group(parts)) => shapes = parts.iter().collect(),
+                None => break,
+            }
+        }
+        &[]
+    }
 }
 
 /// The shape of a node in a holder of class `holder`, whose own attributes its name must not hide.

@@ -121,6 +121,26 @@ impl PyDevice {
         self.device.closed()
     }
 
+    #[pyo3(signature = (*, only = None))]
+    fn snapshot<'py>(
+        slf: &Bound<'py, Self>,
+        only: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("devregs.snapshot")?.call_method1("take", (slf, only))
+    }
+
+    #[pyo3(signature = (snapshot, /, *, only = None, dry_run = false, verify = true))]
+    fn restore<'py>(
+        slf: &Bound<'py, Self>,
+        snapshot: &Bound<'py, PyAny>,
+        only: Option<&Bound<'py, PyAny>>,
+        dry_run: bool,
+        verify: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let module = slf.py().import("devregs.restore")?;
+        module.call_method1("restore", (slf, snapshot, only, dry_run, verify))
+    }
+
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.device.close().map_err(Failed)?;
         if let Some(mock) = &self.mock {

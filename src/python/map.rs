@@ -6,11 +6,14 @@ use std::sync::Arc;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple};
 
 use super::Model;
 use super::classes::DeviceClass;
 use super::errors::Failed;
-use crate::map::{Diagnostic, Map};
+use super::register::access_name;
+use crate::error::Error;
+use crate::map::{Diagnostic, Map, OnWrite, Reserved};
 
 /// A device map: what a device looks like. No hardware behind it.
 #[pyclass(name = "Map", module = "devregs", frozen)]
@@ -59,6 +62,33 @@ impl PyMap {
 
     fn to_json(&self) -> PyResult<String> {
         serde_json::to_string(&*self.model).map_err(|error| PyRuntimeError::new_err(error.to_string()))
+    }
+
+    /// What the map says of the register at a path.
+    fn describe<'py>(&self, py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyDict>> {
+        let found = self.model.resolve(path).map_err(|error| Failed(error.into()))?;
+        let register = found.register;
+        if let Some(field) = found.field {
+            let (at, problem) = (path.to_string(), format!("{} is a field, not a register", field.name));
+            return Err(Failed(Error::Value { at, problem }).into());
+        }
+        let reserved = match register.reserved {
+            Reserved::Preserve => "preserve",
+            Reserved::Zero => "zero",
+            Reserved::One => "one",
+        };
+        let said = PyDict::new(py);
+        said.set_item("path", &found.path)?;
+        said.set_item("region", &self.model.regions[found.region].name)?;
+        said.set_item("offset", found.offset)?;
+        said.set_item("width", register.width.bits())?;
+        said.set_item("access", access_name(register.access))?;
+        said.set_item("read_effect", register.describe_read_effect())?;
+        said.set_item("on_write", register.on_write.map(OnWrite::name))?;
+        said.set_item("fifo", register.fifo)?;
+        said.set_item("reserved", reserved)?;
+        said.set_item("fields", PyTuple::new(py, self.classes(py)?.fields(&found.path))?)?;
+        Ok(said)
     }
 
     fn __repr__(&self) -> String {

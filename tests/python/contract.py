@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 KIT = ROOT / "tests/python/kit.toml"
 DOC = ROOT / "docs/access-contract.md"
 
+SNAPSHOT = "R4@0x0 R1@0x34 R1@0x35 R1@0x36 R1@0x37"
+
 # Each group: a title, the region traced, and its cases: a statement and its accesses, one R or W each with its width in
 # bytes and the offset in the region. `dev` is the kit of kit.toml over a file; the other names are below.
 GROUPS: list[tuple[str, str, list[tuple[str, str]]]] = [
@@ -198,6 +200,24 @@ GROUPS: list[tuple[str, str, list[tuple[str, str]]]] = [
             ("str(dev)", ""),
         ],
     ),
+    (
+        "Snapshots",
+        "regs",
+        [
+            ("dev.snapshot(only=['SMALL', 'CTRL', 'ACK'])", SNAPSHOT),
+            ("dev.snapshot(only='ACK')  # write-only", ""),
+            ("(repr(saved), str(saved), saved['CTRL.EN'], saved.diff(saved))", ""),
+            ("dev.CTRL.write(0); dev.restore(saved)", "W4@0x0 R4@0x0 W4@0x0 R4@0x0"),
+            ("dev.restore(saved)  # nothing differs", "R4@0x0"),
+            ("dev.CTRL.write(0); dev.restore(saved, dry_run=True)", "W4@0x0 R4@0x0"),
+            ("dev.CTRL.write(0); dev.restore(saved, verify=False)", "W4@0x0 R4@0x0 W4@0x0"),
+        ],
+    ),
+    (
+        "Snapshots where a read has a side effect",
+        "effects",
+        [("dev.snapshot()", ""), ("dev.restore(whole)", "")],
+    ),
 ]
 
 ALIAS = """
@@ -235,6 +255,8 @@ class Bench:
             "alias": alias,
             "regs": dev.regions.regs,
             "view": self.view,
+            "saved": dev.snapshot(only="CTRL"),
+            "whole": dev.snapshot(),
             "refused": refused,
             "help_text": help_text,
             "complete": self.complete,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from .._devregs import Device, Register
 from .._text import clean
-from ..display import Look, dump_rows, format_value, look_safely, name_of, readable, walk
+from ..display import Look, dump_rows, format_value, look_safely, name_of, part_of, readable, walk
 from . import model, paths
 from .options import BUS, OK, Failure, Parser, add_source
 from .output import paint, print_json, print_table, width
@@ -118,7 +118,7 @@ def fields(reg: Register, value: int) -> dict[str, dict[str, Any]]:
     found = {}
     for field in reg.fields:
         if readable(field):
-            part = value >> field.lsb & ((1 << field.width) - 1)
+            part = part_of(field, value)
             found[field.name] = {"value": part, "name": name_of(field, part) or None}
     return found
 

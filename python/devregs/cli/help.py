@@ -47,5 +47,7 @@ examples:
   devregs dump uio:labgpio
   devregs read uio:labgpio DIR DATA.PIN
   devregs write uio:labgpio CTRL.EN=1 CTRL.MODE=FAST
+  devregs snapshot uio:labgpio -o before.json
+  devregs diff before.json uio:labgpio
   devregs --board lab.toml read gpio.DIR"""
 )
