@@ -108,10 +108,3 @@ impl Target {
         mask(self.width) << self.lsb
     }
 }
-
-impl Map {
-    /// PLACEHOLDER
-    pub fn behaviour_of(&self, _: &str, _: &str) -> Result<Vec<super::Behaviour>, super::MapErrors> {
-        Ok(Vec::new())
-    }
-}

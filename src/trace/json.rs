@@ -24,6 +24,8 @@ pub struct Recording {
     pub map: String,
     /// The source it was made at.
     pub source: String,
+    /// Whether the source had an interrupt.
+    pub interrupts: bool,
     /// In the order they were made.
     pub records: Vec<Record>,
 }
@@ -34,7 +36,7 @@ impl Trace {
         let begun = self.begun.duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
         let head = json!({
             "devregs-trace": VERSION, "map": self.map.name, "source": self.source, "begun": begun,
-            "dropped": self.dropped(),
+            "irq": self.interrupts, "dropped": self.dropped(),
         });
         let mut text = format!("{head}\n");
         for record in self.records() {
@@ -90,7 +92,7 @@ pub(super) fn object(map: &Map, record: &Record) -> Object<String, Value> {
 /// It cannot be read; the line that is wrong, and how; it is of another map.
 pub fn load(map: &Map, from: impl Read) -> Result<Recording, String> {
     let mut lines = BufReader::new(from);
-    let mut recording = Recording { map: String::new(), source: String::new(), records: Vec::new() };
+    let mut recording = Recording { map: String::new(), source: String::new(), interrupts: false, records: Vec::new() };
     for number in 1.. {
         let mut text = String::new();
         let read = lines.by_ref().take(LONGEST).read_line(&mut text);
@@ -125,6 +127,7 @@ fn head(map: &Map, object: &Object<String, Value>, recording: &mut Recording) ->
     }
     let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
     (recording.map, recording.source) = (text("map"), text("source"));
+    recording.interrupts = object.get("irq").and_then(Value::as_bool).unwrap_or(false);
     if recording.map != map.name {
         return Err(format!("the recording is of a {:?}, and the map is of a {:?}", recording.map, map.name));
     }

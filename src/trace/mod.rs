@@ -55,6 +55,8 @@ pub struct Record {
 pub struct Trace {
     map: Arc<Map>,
     source: String,
+    /// Whether the source has an interrupt.
+    interrupts: bool,
     begun: SystemTime,
     start: Instant,
     /// The most records kept; the oldest go first.
@@ -69,10 +71,11 @@ struct Kept {
 }
 
 impl Trace {
-    pub(crate) fn new(map: Arc<Map>, source: String, limit: Option<usize>) -> Trace {
+    pub(crate) fn new(map: Arc<Map>, source: String, interrupts: bool, limit: Option<usize>) -> Trace {
         Trace {
             map,
             source,
+            interrupts,
             begun: SystemTime::now(),
             start: Instant::now(),
             limit: limit.unwrap_or(usize::MAX),
