@@ -108,14 +108,18 @@ fn loops(
         if search.depth(index).is_some() {
             continue;
         }
-        let place = search.trail.iter().rev().find_map(|index| assigned[*index].place).or(this.place);
         let last = search.trail.last().copied().unwrap_or(index);
         let start = search.trail.iter().position(|other| *other == last).unwrap_or(0);
-        let around = &search.trail[start..];
+        // Without the last one, which is the first one again where there is a loop.
+        let mut around =
+            search.trail.get(start..search.trail.len().saturating_sub(1)).unwrap_or_default().to_vec();
+        let first = around.iter().position(|index| assigned[*index].place.is_some()).unwrap_or(0);
+        around.rotate_left(first);
+        let place = around.first().and_then(|index| assigned[*index].place).or(this.place);
         let names: Vec<_> = around.iter().map(|index| assigned[*index].target.path.as_str()).collect();
-        let problem = match around.len() > 1 {
-            true => format!("{} depends on itself: {}", names[0], names.join(" <- ")),
-            false => format!("{} depends on assigned parts more than {DEEPEST} deep", this.target.path),
+        let problem = match names.as_slice() {
+            [] => format!("{} depends on assigned parts more than {DEEPEST} deep", this.target.path),
+            [first, ..] => format!("{first} depends on itself: {} <- {first}", names.join(" <- ")),
         };
         if let Some(place) = place {
             report.error(place, problem).help("a trigger breaks the loop: on-write = …, set = { … }");

@@ -260,3 +260,144 @@ fn a_star_makes_a_rule_for_each_element() {
     // A name in backquotes can have one too.
     assert_eq!(good("[[behaviour]]\nevery = 1\nset = { MIS = '`T[*]`' }").len(), 8);
 }
+
+#[test]
+fn a_map_has_its_rules_and_more_are_read_for_it_later() {
+    let text = format!("{DEVICE}[[behaviour]]\nassign = {{ MIS = 'RIS & IMSC' }}\ninterrupt = 'MIS'\n");
+    let loaded = Map::parse(&text, "dir/x.toml").unwrap_or_else(|errors| panic!("{errors}"));
+    let map = loaded.map;
+    assert_eq!(map.behaviour.len(), 1);
+    let line = DEVICE.lines().count() + 1;
+    assert_eq!(map.behaviour[0].place, format!("dir/x.toml:{line}"));
+    let json: serde_json::Value = serde_json::from_str(&map.to_json()).unwrap();
+    assert_eq!(json["behaviour"][0]["actions"][0]["set"][1], "RIS & IMSC");
+    // Added ones are by themselves, but what is assigned is assigned.
+    let added = map.behaviour_of("[[behaviour]]\nassign = { RIS = 'CTRL' }", "test").unwrap();
+    assert_eq!((added.len(), added[0].place.as_str()), (1, "test:1"));
+    let told = |rules: &str| lines(&map.behaviour_of(rules, "test").unwrap_err().0).join("\n");
+    assert!(
+        told("[[behaviour]]\nassign = { MIS = 0 }")
+            .starts_with(&format!("2:12: MIS is assigned already, in dir/x.toml:{line}"))
+    );
+    assert!(
+        told("[[behaviour]]\nassign = { RIS = 'MIS' }")
+            .starts_with("2:12: RIS depends on itself: RIS <- MIS <- RIS")
+    );
+    assert!(map.behaviour_of("", "test").unwrap().is_empty());
+    // A part that does not touch it is another.
+    good("[[behaviour]]\nassign = { 'STATUS.READY' = 1, 'STATUS.CODE' = 'STATUS.READY' }");
+}
+
+#[test]
+fn a_map_with_mistakes_tells_those_of_its_rules_once_the_rest_is_right() {
+    let text = format!("{}[[behaviour]]\nset = {{}}\n", DEVICE.replace("RIS = { offset", "RIS = { ofset"));
+    let errors = Map::parse(&text, "x.toml").unwrap_err();
+    assert!(!errors.0.iter().any(|error| error.message.contains("set is empty")), "{errors}");
+    let text = format!("{DEVICE}[[behaviour]]\nassign = {{ MISS = 1 }}\n");
+    let errors = Map::parse(&text, "x.toml").unwrap_err().to_string();
+    assert!(errors.contains("did you mean \"MIS\"?"), "{errors}");
+}
+
+#[test]
+fn rules_of_included_files_come_first_and_each_once() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("base.toml", &format!("{DEVICE}[[behaviour]]\nassign = {{ MIS = 'RIS & IMSC' }}\n"));
+    write("a.toml", "include = 'base.toml'\n[[behaviour]]\nevery = 1\nset = { RIS = 1 }\n");
+    write("b.toml", "include = 'base.toml'\n[[behaviour]]\nevery = 2\nset = { RIS = 2 }\n");
+    write(
+        "top.toml",
+        "include = ['a.toml', 'b.toml']\n[device]\nname = 'top'\n[[behaviour]]\non-write = 'KEY'\nreset = true\n",
+    );
+    let map = Map::load(&folder.path().join("top.toml")).unwrap_or_else(|errors| panic!("{errors}")).map;
+    let places: Vec<_> =
+        map.behaviour.iter().map(|rule| rule.place.rsplit('/').next().unwrap().to_string()).collect();
+    let last = DEVICE.lines().count() + 1;
+    assert_eq!(
+        places,
+        [format!("base.toml:{last}"), "a.toml:2".into(), "b.toml:2".into(), "top.toml:4".into()]
+    );
+    // A mistake is told where it stands.
+    write("a.toml", "include = 'base.toml'\n[[behaviour]]\nevery = 1\nset = { RIX = 1 }\n");
+    let errors = Map::load(&folder.path().join("top.toml")).unwrap_err();
+    assert!(errors.0[0].file.ends_with("a.toml") && errors.0[0].line == 4, "{errors}");
+}
+
+#[test]
+fn what_may_surprise_is_told() {
+    for (rules, told) in [
+        (
+            "every = 1\nset = { KEY = 1 }",
+            "KEY cannot be read, and no rule looks at it: nobody sees what becomes of it",
+        ),
+        ("every = 1\nset = { 'KEY.GO' = 1 }\n[[behaviour]]\ninterrupt = 'KEY'", ""),
+        ("every = 1\nset = { DATA = 1 }", "DATA is a FIFO, and this is no word in it"),
+        ("every = 1\npush = { DATA = 1 }", ""),
+        ("assign = { CTRL = 'RIS' }", "CTRL can be written, and what software writes there is never seen"),
+        ("every = 1\nset = { CTRL = 'RIS' }", ""),
+        (
+            "every = 1\nset = { 'STATUS.CODE' = 'RIS' }\n[[behaviour]]\nassign = { STATUS = 'RIS' }",
+            "STATUS.CODE is assigned in x.toml:25: what is set here is never seen",
+        ),
+        (
+            "assign = { 'CH[*].CTRL.EN' = 1 }",
+            "CH[0].CTRL.EN can be written, and what software writes there is never seen",
+        ),
+    ] {
+        let text = format!("{DEVICE}[[behaviour]]\n{rules}\n");
+        let loaded = Map::parse(&text, "x.toml").unwrap_or_else(|errors| panic!("{errors}"));
+        let messages = loaded.warnings.iter().map(|warning| warning.message.as_str());
+        let messages: Vec<_> = messages.filter(|message| !message.starts_with("rx-count is no")).collect();
+        let expected: Vec<_> = [told].into_iter().filter(|told| !told.is_empty()).collect();
+        assert_eq!(messages, expected, "{rules}");
+    }
+}
+
+#[test]
+fn no_expression_is_too_deep_and_no_list_of_rules_too_long() {
+    let told = |text: &str| errors(&format!("[[behaviour]]\nassign = {{ MIS = '{text}' }}"));
+    let nested = |count: usize| format!("{}RIS{}", "(".repeat(count), ")".repeat(count));
+    assert_eq!(told(&nested(63)), "");
+    for text in [
+        nested(64),
+        nested(100_000),
+        "~".repeat(100),
+        "not ".repeat(100),
+        "-".repeat(100_000),
+        "1 if 1 else ".repeat(64) + "1",
+    ] {
+        let told = told(&text);
+        assert!(told.contains("nested deeper than 64") || told.contains("at most 256 parts"), "{told}");
+    }
+    let long = |count: usize| vec!["RIS"; count].join(" + ");
+    assert_eq!(told(&long(128)), "");
+    assert!(told(&long(129)).contains("at most 256 parts"));
+    assert!(told(&long(1_000_000)).contains("at most 256 parts"));
+    let one = "[[behaviour]]\nevery = 1\nset = { 'T[*]' = 1 }\n";
+    assert_eq!(good(&one.repeat(1 << 13)).len(), 1 << 16);
+    let wordy =
+        format!("[[behaviour]]\nevery = 1\ndoc = '{}'\nset = {{ 'T[*]' = 1 }}\n", "x".repeat(2 << 20));
+    assert!(errors(&wordy).contains("8 MiB of them"));
+    let huge = "[device]\nname = 'x'\n[regions.r]\nsize = '0xffff_ffff_ffff_fff0'\nregisters.A = { offset = 0, count = 0x1000_0000_0000_0000 }\n\
+                [[behaviour]]\nevery = 1\nset = { 'A[*]' = 1 }";
+    assert!(Map::parse(huge, "x.toml").unwrap_err().to_string().contains("more than 65536 rules"));
+    let wrong = "[[behaviour]]\nevery = 1\nset = { TT = 1 }\n".repeat(200);
+    assert_eq!(errors(&wrong).lines().count(), 100);
+}
+
+#[test]
+fn what_is_assigned_from_what_is_assigned_is_not_endless() {
+    let mut text = "[device]\nname = 'x'\n[regions.r]\nsize = 0x1000\nregisters.A = { offset = 0, count = 100, access = 'ro' }\n".to_string();
+    for order in [(0..64).collect::<Vec<_>>(), (0..64).rev().collect()] {
+        let mut rules = text.clone();
+        order.iter().for_each(|index| {
+            rules.push_str(&format!("[[behaviour]]\nassign = {{ 'A[{}]' = 'A[{index}]' }}\n", index + 1));
+        });
+        assert!(Map::parse(&rules, "x.toml").is_ok());
+    }
+    for index in 0..65 {
+        text.push_str(&format!("[[behaviour]]\nassign = {{ 'A[{}]' = 'A[{index}]' }}\n", index + 1));
+    }
+    let errors = Map::parse(&text, "x.toml").unwrap_err().to_string();
+    assert!(errors.contains("more than 64 deep"), "{errors}");
+}
