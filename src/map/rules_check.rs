@@ -11,6 +11,9 @@ use super::parts::Part;
 /// Assigned parts that look at assigned parts deeper than this are a mistake, or an attack.
 const DEEPEST: usize = 64;
 
+/// What it takes to work out one assigned part, those it looks at counted as often as it looks at them.
+const MOST_STEPS: usize = 4096;
+
 /// A register or field that a rule changes.
 pub(super) struct Change {
     target: Target,
@@ -103,9 +106,9 @@ fn loops(
     by_register: &HashMap<Register, Vec<usize>>,
     report: &mut Report,
 ) -> bool {
-    let mut search = Search { assigned, by_register, depths: vec![None; assigned.len()], trail: Vec::new() };
+    let mut search = Search { assigned, by_register, known: vec![None; assigned.len()], trail: Vec::new() };
     for (index, this) in assigned.iter().enumerate() {
-        if search.depth(index).is_some() {
+        if search.work(index).is_some() {
             continue;
         }
         let last = search.trail.last().copied().unwrap_or(index);
@@ -118,7 +121,10 @@ fn loops(
         let place = around.first().and_then(|index| assigned[*index].place).or(this.place);
         let names: Vec<_> = around.iter().map(|index| assigned[*index].target.path.as_str()).collect();
         let problem = match names.as_slice() {
-            [] => format!("{} depends on assigned parts more than {DEEPEST} deep", this.target.path),
+            [] => format!(
+                "{} depends on too many assigned parts: more than {DEEPEST} deep, or {MOST_STEPS} in all",
+                this.target.path
+            ),
             [first, ..] => format!("{first} depends on itself: {} <- {first}", names.join(" <- ")),
         };
         if let Some(place) = place {
@@ -132,34 +138,44 @@ fn loops(
 struct Search<'a> {
     assigned: &'a [Assigned<'a>],
     by_register: &'a HashMap<Register, Vec<usize>>,
-    /// How deep each one known looks into others.
-    depths: Vec<Option<usize>>,
+    known: Vec<Option<Work>>,
     /// From where the search began; after a loop its last one is in it twice.
     trail: Vec<usize>,
 }
 
+/// What it takes to work out an assigned part.
+#[derive(Clone, Copy)]
+struct Work {
+    /// How many look at each other.
+    depth: usize,
+    /// How many are worked out, itself included.
+    steps: usize,
+}
+
 impl Search<'_> {
-    /// None where it is too deep, or without end.
-    fn depth(&mut self, index: usize) -> Option<usize> {
-        if let Some(depth) = self.depths[index] {
-            return Some(depth);
+    /// None where it is too much, or without end.
+    fn work(&mut self, index: usize) -> Option<Work> {
+        if let Some(work) = self.known[index] {
+            return Some(work);
         }
         let met = self.trail.contains(&index);
         self.trail.push(index);
         if met || self.trail.len() > DEEPEST {
             return None;
         }
-        let mut deepest = 0;
+        let mut work = Work { depth: 1, steps: 1 };
         for from in &self.assigned[index].from {
             for &other in self.by_register.get(&register(from)).into_iter().flatten() {
                 if bits(self.assigned[other].target) & bits(from) != 0 {
-                    deepest = deepest.max(self.depth(other)? + 1);
+                    let more = self.work(other)?;
+                    work.depth = work.depth.max(more.depth + 1);
+                    work.steps = work.steps.saturating_add(more.steps);
                 }
             }
         }
         self.trail.pop();
-        self.depths[index] = Some(deepest).filter(|depth| *depth < DEEPEST);
-        self.depths[index]
+        self.known[index] = Some(work).filter(|work| work.depth <= DEEPEST && work.steps <= MOST_STEPS);
+        self.known[index]
     }
 }
 

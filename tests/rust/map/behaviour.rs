@@ -399,5 +399,34 @@ fn what_is_assigned_from_what_is_assigned_is_not_endless() {
         text.push_str(&format!("[[behaviour]]\nassign = {{ 'A[{}]' = 'A[{index}]' }}\n", index + 1));
     }
     let errors = Map::parse(&text, "x.toml").unwrap_err().to_string();
-    assert!(errors.contains("more than 64 deep"), "{errors}");
+    assert!(errors.contains("A[65] depends on too many assigned parts: more than 64 deep"), "{errors}");
+    // Each looks twice at the one before: 2^12 in all.
+    let doubled = |count: u32| {
+        let rule = |index| {
+            format!("[[behaviour]]\nassign = {{ 'T[{}].N' = 'T[{index}].N + T[{index}].N' }}\n", index + 1)
+        };
+        let text = DEVICE.replace("count = 8", "count = 50");
+        Map::parse(&(text + &(0..count).map(rule).collect::<String>()), "x.toml")
+    };
+    assert!(doubled(12).is_ok());
+    assert!(doubled(13).unwrap_err().to_string().contains("4096 in all"));
+}
+
+#[test]
+fn the_examples_of_the_page_are_rules() {
+    let page = include_str!("../../../docs/map-format.md");
+    let device = "[device]\nname = 'x'\n[regions.r]\nsize = 0x100\n[regions.r.registers]\n\
+        CTRL = { offset = 0, fields.START = 0, fields.GAIN = '7:4' }\nSTATUS = { offset = 4, access = 'ro', fields.READY = 0 }\n\
+        DATA = { offset = 8, access = 'ro' }\nRIS = { offset = 12, access = 'ro', fields.RTC = 0 }\nMIS = { offset = 16, access = 'ro' }\n\
+        IMSC = { offset = 20, fields.RX = 4 }\nCR = { offset = 24, fields.EN = 0, fields.LOOPBACK = 1 }\nDR = { offset = 28, access = 'ro' }\n\
+        MR = { offset = 32 }\nTXDATA = { offset = 36, access = 'wo' }\nRXDATA = { offset = 40, access = 'ro', fifo = true }\n\
+        [regions.r.groups]\nCH = { offset = 0x40, count = 4, stride = 8, registers.CTRL = { offset = 0, fields.EN = 0 }, \
+        registers.STATUS = { offset = 4, access = 'ro', fields.ID = '3:0' } }\n";
+    let map = Map::parse(device, "x.toml").unwrap_or_else(|errors| panic!("{errors}")).map;
+    let start = page.find("## `[[behaviour]]`").unwrap();
+    let section = &page[start..start + page[start..].find("\n## ").unwrap()];
+    let code: Vec<_> = section.lines().map(|line| line.strip_prefix("    ").unwrap_or_default()).collect();
+    let code: Vec<_> = code.into_iter().filter(|line| !line.starts_with("a if c else b")).collect();
+    let rules = map.behaviour_of(&code.join("\n"), "page").unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(rules.len(), 10, "{rules:#?}");
 }
