@@ -1,6 +1,6 @@
 """Writes expressions.txt: random expressions and what they come to, by Python's own parser, with numbers of 64 bits.
 
-    python3 tests/rust/map/expressions.py > tests/rust/map/expressions.txt
+python3 tests/rust/map/expressions.py > tests/rust/map/expressions.txt
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COMPARE = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-SIGNS = "+ - * & | ^ << >> == != < <= > >= and or".split()
+SIGNS = ["+", "-", "*", "&", "|", "^", "<<", ">>", "==", "!=", "<", "<=", ">", ">=", "and", "or"]
 
 
 def value(node: ast.expr) -> int:
