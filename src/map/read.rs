@@ -86,7 +86,12 @@ impl Map {
 }
 
 fn finish(tree: Option<Tree>, origin: String, mut report: Report) -> Result<Loaded, MapErrors> {
-    let map = tree.and_then(|tree| read_map(&tree, origin, &mut report));
+    let mut map = tree.as_ref().and_then(|tree| read_map(tree, origin, &mut report));
+    // What is wrong with a register would be said of each rule that names it.
+    let rules = tree.as_ref().and_then(|tree| tree.get(RULES)).filter(|_| !report.has_errors());
+    if let (Some(map), Some(rules)) = (&mut map, rules) {
+        map.behaviour = rules::read(rules, map, &mut report);
+    }
     match (report.finish(), map) {
         (Ok(warnings), Some(map)) => Ok(Loaded { map: Arc::new(map), warnings }),
         (Err(errors), _) => Err(errors),
@@ -138,15 +143,12 @@ fn read_map(tree: &Tree, origin: String, report: &mut Report) -> Option<Map> {
             .missing(&start, "a device map needs at least one region")
             .help("[regions.regs]  size = 0x1000");
     }
-    let behaviour = top.take(RULES);
+    // Its rules are read once all else is.
+    top.take(RULES);
     top.finish(report);
     layout::regions(&map, &places, report);
     let mut next = 0;
     map.regions.iter_mut().for_each(|region| count(&mut region.nodes, &mut next));
-    // What is wrong with a register would be said of each rule that names it.
-    if let (Some(list), false) = (behaviour, report.has_errors()) {
-        map.behaviour = rules::read(list, &map, report);
-    }
     Some(map)
 }
 
