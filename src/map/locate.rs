@@ -69,7 +69,14 @@ impl Map {
             Some(field) => format!("{}.{}", found.path, field.name),
             None => found.path,
         };
-        Ok(Target { path, region: found.region, register: found.register.id, offset: found.offset, lsb, width })
+        Ok(Target {
+            path,
+            region: found.region,
+            register: found.register.id,
+            offset: found.offset,
+            lsb,
+            width,
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! From a tree to a model: what sets a rule of behaviour off, and what it waits for.
 
+use std::time::Duration;
+
 use super::behaviour::{Delay, Trigger};
 use super::diagnostic::{Place, Report};
 use super::keys::{self, Keys};
@@ -7,6 +9,9 @@ use super::model::mask;
 use super::parts::{Names, Part, Parts, Wrong};
 use super::seconds::seconds;
 use super::tree::{Tree, Value};
+
+/// The shortest time from one act of a rule to the next: working one off takes a mock a tenth of it.
+const SHORTEST: Duration = Duration::from_micros(1);
 
 /// What sets a rule off, and what the numbers it brings are called.
 pub(super) struct Cause<'a> {
@@ -54,8 +59,10 @@ pub(super) fn cause<'a>(
         Cause { trigger: Trigger::Read(targets), written: None, old: Some(common(&names)) }
     } else if let Some(tree) = every {
         let time = seconds(tree, "every", report)?;
-        if time.is_zero() {
-            report.error(&tree.place, "every 0 seconds is without end").help("every is 1 ns, 1e-9, or more");
+        if time < SHORTEST {
+            report
+                .error(&tree.place, "a mock cannot keep up with a rule that acts so often")
+                .help("every is a microsecond, 1e-6, or more");
         }
         Cause { trigger: Trigger::Every(time), written: None, old: None }
     } else {

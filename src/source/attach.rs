@@ -35,7 +35,12 @@ impl Attached {
     ///
     /// # Errors
     /// There is no such device; the error lists those that are there.
-    pub fn new(source: &Source, map: &Arc<map::Map>, root: &Path, pace: Pace) -> Result<Attached, SourceError> {
+    pub fn new(
+        source: &Source,
+        map: &Arc<map::Map>,
+        root: &Path,
+        pace: Pace,
+    ) -> Result<Attached, SourceError> {
         let mock = || {
             Mock::new(map.clone(), pace).map(Arc::new).map_err(|error| {
                 SourceError::new(source, format!("cannot make the memory: {error}")).errno(&error)
@@ -103,11 +108,10 @@ impl Attached {
 
     fn mock_span(&self, mock: &Mock, region: &map::Region) -> Result<Span, SourceError> {
         let failed = |problem: String| SourceError::new(self, problem);
-        let index = mock.region(&region.name).ok_or_else(|| {
-            failed(format!("the mock was made from a map without region {}", region.name))
-        })?;
-        let (file, offset) =
-            mock.place(index).map_err(|error| failed(error.to_string()).errno(&error))?;
+        let index = mock
+            .region(&region.name)
+            .ok_or_else(|| failed(format!("the mock was made from a map without region {}", region.name)))?;
+        let (file, offset) = mock.place(index).map_err(|error| failed(error.to_string()).errno(&error))?;
         Ok(Span { path: "/proc/self/fd".into(), file: Some(file), flags: 0, offset, skip: 0, physical: None })
     }
 
@@ -144,7 +148,8 @@ fn recording(source: &Source, path: &Path, map: &map::Map) -> Result<Recording, 
         SourceError::new(source, problem).errno(&error)
     })?;
     trace::load(map, file).map_err(|problem| {
-        SourceError::new(source, problem).remedy("recordings are made by Trace.save(): with dev.trace() as log")
+        SourceError::new(source, problem)
+            .remedy("recordings are made by Trace.save(): with dev.trace() as log")
     })
 }
 

@@ -43,8 +43,7 @@ pub enum PciName {
     Id(u16, u16),
 }
 
-const FORMS: &str =
-    "a source is mem:ADDRESS, uio:NAME, uio:NUMBER, pci:0000:01:00.0, pci:VENDOR:DEVICE, file:PATH, replay:PATH or mock:";
+const FORMS: &str = "a source is mem:ADDRESS, uio:NAME, uio:NUMBER, pci:0000:01:00.0, pci:VENDOR:DEVICE, file:PATH, replay:PATH or mock:";
 
 impl FromStr for Source {
     type Err = SourceError;

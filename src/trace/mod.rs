@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 pub use json::{Recording, load};
-pub use script::{Answer, Expected, Script, Step};
 pub(crate) use script::describe;
+pub use script::{Answer, Expected, Script, Step};
 pub use text::{fields, line, place, side_by_side, transcript};
 
 use crate::access::Fault;
