@@ -73,6 +73,7 @@ impl Device {
             };
             regions.push(Region::new(map.clone(), index, mapped.mapping, mapped.physical, lock, tap.clone()));
         }
+        attached.mapped();
         let interrupt = attached.interrupt()?.map(Arc::new);
         let device = Device { map, source: source.clone(), regions, interrupt, tap };
         // A recording begins behind the open.

@@ -104,14 +104,16 @@ impl Lock {
 
     #[cold]
     fn wait(&self, generation: u32) {
-        let mut spins = 0;
+        let mut spins = 0u64;
         while self.taken.load(Ordering::Relaxed) == generation
             || self.taken.swap(generation, Ordering::Acquire) == generation
         {
             // The holder may have been put to sleep by the scheduler: let it run.
+            spins += 1;
             if spins < 100 {
-                spins += 1;
                 std::hint::spin_loop();
+            } else if spins < 1000 {
+                std::thread::yield_now();
             } else {
                 REST.get().copied().unwrap_or(std::thread::yield_now)();
             }

@@ -105,13 +105,18 @@ impl Mock {
     /// The memory cannot be had; a map whose reset values would fill the machine.
     pub fn new(map: Arc<Map>, pace: Pace) -> io::Result<Mock> {
         let memory = Memory::new(&map)?;
-        let state = State::new(map, memory, Clock::new(pace), Line::new()?);
+        let state = State::new(map, memory, Clock::new(pace), Line::new());
         Ok(Mock { state: Locked::new(state) })
     }
 
     #[inline(always)]
     fn state(&self) -> Held<'_, State> {
         self.state.lock()
+    }
+
+    /// Software has mapped all it wants: the file is given back.
+    pub(crate) fn mapped(&self) {
+        self.state().memory.forget_file();
     }
 
     /// The index of a region by its name.
@@ -122,7 +127,7 @@ impl Mock {
     /// The file that software maps, and where a region begins in it.
     pub(crate) fn place(&self, region: usize) -> io::Result<(File, u64)> {
         let state = self.state();
-        let (file, start) = state.memory.place(region);
+        let (file, start) = state.memory.place(region)?;
         Ok((file.try_clone()?, start))
     }
 
