@@ -34,12 +34,20 @@ static GENERATION: AtomicU32 = AtomicU32::new(1);
 pub(super) fn watch_forks() {
     extern "C" fn forked() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
+        #[cfg(traps)]
+        super::trap::forked();
     }
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the function does nothing but add to an atomic.
+        // SAFETY: the function does nothing but add to an atomic and protect pages again.
         unsafe { libc::pthread_atfork(None, None, Some(forked)) };
     });
+}
+
+/// How many forks led to this process, from 1.
+#[cfg(traps)]
+pub(super) fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
 }
 
 impl Lock {
