@@ -27,7 +27,7 @@ mod arch;
 mod guard;
 mod registry;
 // Until a source uses it, nothing but the tests does.
-#[cfg_attr(not(test), allow(dead_code))]
+#[allow(dead_code)]
 mod trap;
 
 pub(crate) use lock::{Guard, Lock, SharedLock};

@@ -28,14 +28,18 @@ use std::io;
 use std::sync::Arc;
 
 #[cfg(traps)]
+mod hold;
+#[cfg(traps)]
 mod operand;
+#[cfg(traps)]
+mod spans;
 #[cfg(traps)]
 mod step;
 #[cfg(all(test, traps))]
 mod tests;
 
 #[cfg(traps)]
-pub(super) use step::{forked, take};
+pub(super) use {spans::forked, step::take};
 
 /// Told of each access to trapped memory, in the thread that makes it, from inside a signal handler.
 ///
@@ -59,7 +63,7 @@ pub(crate) const TRAPS: bool = cfg!(traps);
 /// under way. Accesses that wait for their turn then are made, untold.
 pub(crate) struct Trap {
     #[cfg(traps)]
-    entry: &'static step::Entry,
+    entry: &'static spans::Entry,
 }
 
 impl Trap {
@@ -86,7 +90,7 @@ impl Trap {
         super::prepare()?;
         super::guard::install_steps()?;
         // SAFETY: the caller's promise.
-        Ok(Trap { entry: unsafe { step::insert(start as usize, size, writable, watch)? } })
+        Ok(Trap { entry: unsafe { spans::insert(start as usize, size, writable, watch)? } })
     }
 
     /// # Errors
@@ -104,6 +108,6 @@ impl Trap {
 #[cfg(traps)]
 impl Drop for Trap {
     fn drop(&mut self) {
-        step::remove(self.entry);
+        spans::remove(self.entry);
     }
 }
