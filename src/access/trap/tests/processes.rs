@@ -1,5 +1,7 @@
 //! What ends a process, changes its handlers or makes another: in children.
 
+use std::time::Duration;
+
 use super::*;
 
 /// What became of a child that runs this: its exit code, or the signal that ended it.
@@ -15,15 +17,23 @@ fn child(run: impl FnOnce() -> bool) -> Result<i32, i32> {
             child => {
                 assert!(child > 0);
                 let mut status = 0;
-                assert_eq!(libc::waitpid(child, &mut status, 0), child);
-                if libc::WIFSIGNALED(status) {
-                    Err(libc::WTERMSIG(status))
-                } else {
-                    Ok(libc::WEXITSTATUS(status))
+                // One that waits for ever has its signals blocked: only this ends it.
+                for _ in 0..60_000 {
+                    if libc::waitpid(child, &mut status, libc::WNOHANG) == child {
+                        return ended(status);
+                    }
+                    thread::sleep(Duration::from_millis(1));
                 }
+                libc::kill(child, libc::SIGKILL);
+                libc::waitpid(child, &mut status, 0);
+                ended(status)
             }
         }
     }
+}
+
+fn ended(status: c_int) -> Result<i32, i32> {
+    if libc::WIFSIGNALED(status) { Err(libc::WTERMSIG(status)) } else { Ok(libc::WEXITSTATUS(status)) }
 }
 
 #[test]
