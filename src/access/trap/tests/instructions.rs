@@ -255,6 +255,7 @@ fn addresses_that_are_operands_too() {
     run!(loaded, "rdx", "add rdx, [rdx]" => number.wrapping_add(value), value);
     run!(stored, "r8", "mov [r8], r8" => number, number);
     run!(stored, "rax", "mov [rax], ah" => number, value & !0xff | (number >> 8 & 0xff));
+    run!(stored, "rax", "lock cmpxchg [rax], rcx" => value, value);
     run!(stored, "rcx", "xchg [rcx], rcx" => value, number);
     run!(stored, "rax", "lock xadd [rax], rax" => value, value.wrapping_add(number));
 }
