@@ -16,14 +16,13 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::{MaybeUninit, zeroed};
 use std::ptr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::libc;
 
 #[cfg(traps)]
 use super::trap;
-use super::{arch, registry};
+use super::{Lock, arch, registry};
 
 /// Where an access begins and ends, each relative to the place of the number itself.
 #[repr(C)]
@@ -76,7 +75,7 @@ impl Chain {
     }
 
     fn install(&self) -> io::Result<()> {
-        let _one = INSTALLING.lock();
+        let _one = INSTALLING.hold();
         // SAFETY: sigaction with valid pointers; zeroed is a valid disposition to be filled.
         unsafe {
             let mut before: libc::sigaction = zeroed();
@@ -112,7 +111,8 @@ static CHAINS: [Chain; 2] = [Chain::new(libc::SIGBUS), Chain::new(libc::SIGSEGV)
 /// The end of a single step, for trapped pages.
 #[cfg(traps)]
 static STEPS: Chain = Chain::new(libc::SIGTRAP);
-static INSTALLING: Mutex<()> = Mutex::new(());
+/// Free in the child of a fork, whatever another thread of its parent was at.
+static INSTALLING: Lock = Lock::new();
 
 /// Installs the handler above all others, unless it is there.
 ///

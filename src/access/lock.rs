@@ -51,6 +51,11 @@ pub(super) fn generation() -> u32 {
 }
 
 impl Lock {
+    /// A lock that is not shared.
+    pub const fn new() -> Lock {
+        Lock { taken: AtomicU32::new(0), shared: None }
+    }
+
     /// A lock that other processes heed too.
     pub fn shared(lock: SharedLock) -> Lock {
         Lock { taken: AtomicU32::new(0), shared: Some(lock) }
