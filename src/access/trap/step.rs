@@ -84,6 +84,7 @@ static STEP: Held = Held(UnsafeCell::new(Step {
     touches: [None; MOST],
     tried: (0, 0, 0),
 }));
+
 /// Takes a fault or a trap that belongs to a step; false leaves it to the others.
 ///
 /// # Safety
