@@ -13,7 +13,7 @@ use nix::libc;
 
 /// Held for one load and one store: a few instructions and two trips over the bus. So it spins, then yields, and
 /// costs an uncontended writer one atomic exchange, which a mutex with a wait queue would double.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lock {
     /// 0, or the generation of the process whose thread holds it.
     taken: AtomicU32,
