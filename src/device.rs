@@ -69,7 +69,7 @@ impl Device {
             let mapped = map_region(&attached, region)?;
             let lock = match options.shared && region.access.writable() {
                 true => Lock::shared(SharedLock::new(mapped.file, mapped.place, region.size)),
-                false => Lock::default(),
+                false => Lock::new(),
             };
             regions.push(Region::new(map.clone(), index, mapped.mapping, mapped.physical, lock, tap.clone()));
         }

@@ -14,7 +14,7 @@ use nix::libc;
 
 /// Held for one load and one store: a few instructions and two trips over the bus. So it spins, then yields, and
 /// costs an uncontended writer one atomic exchange, which a mutex with a wait queue would double.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lock {
     /// 0, or the generation of the process whose thread holds it.
     taken: AtomicU32,
@@ -43,15 +43,28 @@ static GENERATION: AtomicU32 = AtomicU32::new(1);
 pub(super) fn watch_forks() {
     extern "C" fn forked() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
+        #[cfg(traps)]
+        super::trap::forked();
     }
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the function does nothing but add to an atomic.
+        // SAFETY: the function does nothing but add to an atomic and protect pages again.
         unsafe { libc::pthread_atfork(None, None, Some(forked)) };
     });
 }
 
+/// How many forks led to this process, from 1.
+#[cfg(traps)]
+pub(super) fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
 impl Lock {
+    /// A lock that is not shared.
+    pub const fn new() -> Lock {
+        Lock { taken: AtomicU32::new(0), shared: None }
+    }
+
     /// A lock that other processes heed too.
     pub fn shared(lock: SharedLock) -> Lock {
         Lock { shared: Some(lock), ..Lock::default() }
