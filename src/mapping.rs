@@ -83,7 +83,8 @@ impl Mapping {
         let length = (address + self.raw.len()).next_multiple_of(page) - first;
         let Some(start) = NonNull::new(first as *mut _) else { return Ok(()) };
         // SAFETY: the pages are this object's own mapping, whose bytes nobody has a reference to.
-        Ok(unsafe { madvise(start, length, MmapAdvise::MADV_REMOVE)? })
+        unsafe { madvise(start, length, MmapAdvise::MADV_REMOVE)? };
+        Ok(())
     }
 
     /// Gives the device back but keeps the address range reserved, without any access, until the last owner of this

@@ -62,12 +62,12 @@ pub(super) fn generation() -> u32 {
 impl Lock {
     /// A lock that is not shared.
     pub const fn new() -> Lock {
-        Lock { taken: AtomicU32::new(0), shared: None }
+        Lock { taken: AtomicU32::new(0), owner: AtomicUsize::new(0), shared: None }
     }
 
     /// A lock that other processes heed too.
     pub fn shared(lock: SharedLock) -> Lock {
-        Lock { shared: Some(lock), ..Lock::default() }
+        Lock { shared: Some(lock), ..Lock::new() }
     }
 
     /// Whether other processes heed it.
@@ -135,7 +135,6 @@ impl Lock {
 }
 
 /// A value that one thread touches at a time, for a moment.
-#[derive(Default)]
 pub(crate) struct Locked<T> {
     lock: Lock,
     value: UnsafeCell<T>,
@@ -153,7 +152,7 @@ pub(crate) struct Held<'a, T> {
 impl<T> Locked<T> {
     /// Unlocked.
     pub fn new(value: T) -> Locked<T> {
-        Locked { lock: Lock::default(), value: UnsafeCell::new(value) }
+        Locked { lock: Lock::new(), value: UnsafeCell::new(value) }
     }
 
     /// Keeps other threads out.

@@ -26,15 +26,12 @@ mod arch;
 #[cfg(guarded)]
 mod guard;
 mod registry;
-// Until a source uses it, nothing but the tests does.
-#[allow(dead_code)]
 mod trap;
 
 #[cfg(feature = "python")]
 pub(crate) use lock::REST;
 pub(crate) use lock::{Guard, Held, Lock, Locked, SharedLock};
 pub(crate) use registry::{Describe, Line, Registered, enter};
-#[allow(unused_imports)] // As above.
 pub(crate) use trap::{TRAPS, Trap, Watch};
 
 /// Prepares the process: the fault guard, where there is one, and the watch over forks. Called at each open, for

@@ -11,6 +11,7 @@ mod line;
 mod memory;
 mod slot;
 mod state;
+mod views;
 
 use std::fmt;
 use std::fs::File;
@@ -23,6 +24,7 @@ use nix::libc;
 pub use clock::Pace;
 pub use slot::{Hook, HookError};
 pub use state::Gone;
+pub(crate) use views::Views;
 
 use crate::access::{Fault, Held, Locked, Word};
 use crate::map::{Behaviour, ByteOrder, Map, Target, mask};
@@ -122,6 +124,11 @@ impl Mock {
     /// The index of a region by its name.
     pub(crate) fn region(&self, name: &str) -> Option<usize> {
         self.state().map.regions.iter().position(|region| region.name == name)
+    }
+
+    /// Whether a region has registers that are more than memory.
+    pub(crate) fn behaves(&self, region: usize) -> bool {
+        self.state().behaves(region)
     }
 
     /// The file that software maps, and where a region begins in it.
