@@ -101,4 +101,3 @@ __all__ = [
     "open_board",
     "scan",
 ]
-

@@ -1,9 +1,9 @@
 """For tests: the accesses a test expects, and whether they were made.
 
-    from devregs.testing import anything, expect, read, write
+from devregs.testing import anything, expect, read, write
 
-    with expect(gpio, write("DIR", 0x0F), read("DATA").times(0, None), write("IC", PIN=1)):
-        driver.start(gpio)
+with expect(gpio, write("DIR", 0x0F), read("DATA").times(0, None), write("IC", PIN=1)):
+    driver.start(gpio)
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ def _raw(device: Device, step: Step) -> dict[str, Any]:
         if step.value is not None:
             mask, bits = 2**register.width - 1, step.value
             if not 0 <= bits <= mask:
-                raise MapError(f"{device.name}.{step.path}: {bits:#x} does not fit {register.width} bits")
+                raise MapError(
+                    f"{device.name}.{step.path}: {bits:#x} does not fit {register.width} bits"
+                )
         if step.fields:
             known = {info.name: info for info in register.fields}
             bits |= register.encode(step.fields)

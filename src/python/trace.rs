@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyIndexError, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyIterator, PyList};
 
 use super::Model;
 use crate::device::Device;
@@ -101,6 +101,11 @@ impl PyTrace {
         record.map(|record| self.access(record)).ok_or_else(|| {
             PyIndexError::new_err(format!("the trace has {} accesses, and no number {index}", self.__len__()))
         })
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        let records = self.trace().map_or(Vec::new(), |trace| trace.records());
+        PyList::new(py, records.into_iter().map(|record| self.access(record)).collect::<Vec<_>>())?.try_iter()
     }
 
     fn __enter__(slf: Py<Self>) -> PyResult<Py<Self>> {
