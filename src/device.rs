@@ -22,7 +22,7 @@ use crate::error::{Error, Result, SourceError};
 use crate::map::{Map, Node};
 use crate::mock::{Mock, Pace};
 use crate::source::{Attached, Interrupt, Source, map_region};
-use crate::trace::{Script, Trace};
+use crate::trace::{Script, Tally, Trace};
 
 /// How to open a device.
 #[derive(Clone, Debug)]
@@ -115,6 +115,18 @@ impl Device {
     /// Ends a recording.
     pub fn stop_trace(&self, trace: &Arc<Trace>) {
         self.tap.stop_trace(trace);
+        self.regions.iter().for_each(|region| region.set_tapped());
+    }
+
+    /// Sums accesses up in a tally from now on, which is one of the same map. Views are not heard.
+    pub fn start_tally(&self, tally: Arc<Tally>) {
+        self.tap.start_tally(tally);
+        self.regions.iter().for_each(|region| region.set_tapped());
+    }
+
+    /// Sums up no more.
+    pub fn stop_tally(&self, tally: &Arc<Tally>) {
+        self.tap.stop_tally(tally);
         self.regions.iter().for_each(|region| region.set_tapped());
     }
 

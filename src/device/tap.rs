@@ -8,7 +8,7 @@ use crate::access::{Fault, Word};
 use crate::error::Error;
 use crate::map::Map;
 use crate::mock::{Mock, Place, Trouble};
-use crate::trace::{Answer, Op, Record, Script, Trace};
+use crate::trace::{Answer, Op, Record, Script, Tally, Trace};
 
 /// What listens to the accesses of a device, and what answers them in its place.
 #[derive(Debug, Default)]
@@ -21,7 +21,15 @@ pub(crate) struct Tap {
 #[derive(Debug, Default)]
 struct Ears {
     traces: Vec<Arc<Trace>>,
+    tallies: Vec<Arc<Tally>>,
     script: Option<Script>,
+}
+
+impl Ears {
+    fn hear(&self, record: Record) {
+        self.traces.iter().for_each(|trace| trace.add(record));
+        self.tallies.iter().for_each(|tally| tally.add(&record));
+    }
 }
 
 /// An access on its way.
@@ -76,7 +84,7 @@ impl Touch {
 impl Tap {
     pub fn new(mock: Option<Arc<Mock>>, script: Option<Script>) -> Tap {
         let listening = AtomicBool::new(script.is_some());
-        Tap { mock, listening, ears: Mutex::new(Ears { traces: Vec::new(), script }) }
+        Tap { mock, listening, ears: Mutex::new(Ears { script, ..Ears::default() }) }
     }
 
     /// Whether accesses go the long way.
@@ -144,8 +152,7 @@ impl Tap {
             Err(Failure::Fault(fault)) => Some(*fault),
             _ => None,
         };
-        let record = Record { fault, ..record };
-        self.ears().traces.iter().for_each(|trace| trace.add(record));
+        self.ears().hear(Record { fault, ..record });
         done
     }
 
@@ -199,7 +206,7 @@ impl Tap {
 
     fn made(&self, record: Record) -> Result<(), Failure> {
         let mut ears = self.ears();
-        ears.traces.iter().for_each(|trace| trace.add(record));
+        ears.hear(record);
         match &mut ears.script {
             Some(script) => script.check(&record).map_err(|text| Failure::Error(Error::Unexpected(text))),
             None => Ok(()),
@@ -211,7 +218,7 @@ impl Tap {
         let trace = Arc::new(Trace::new(map, source, limit));
         let mut ears = self.ears();
         ears.traces.push(trace.clone());
-        self.listening.store(true, Ordering::Relaxed);
+        self.listen(&ears);
         trace
     }
 
@@ -219,14 +226,28 @@ impl Tap {
     pub fn stop_trace(&self, trace: &Arc<Trace>) {
         let mut ears = self.ears();
         ears.traces.retain(|other| !Arc::ptr_eq(trace, other));
-        self.listening.store(!ears.traces.is_empty() || ears.script.is_some(), Ordering::Relaxed);
+        self.listen(&ears);
+    }
+
+    /// Sums up from now on.
+    pub fn start_tally(&self, tally: Arc<Tally>) {
+        let mut ears = self.ears();
+        ears.tallies.push(tally);
+        self.listen(&ears);
+    }
+
+    /// Sums up no more.
+    pub fn stop_tally(&self, tally: &Arc<Tally>) {
+        let mut ears = self.ears();
+        ears.tallies.retain(|other| !Arc::ptr_eq(tally, other));
+        self.listen(&ears);
     }
 
     /// Expects from now on what the script says. Gives back the one before.
     pub fn set_script(&self, script: Option<Script>) -> Option<Script> {
         let mut ears = self.ears();
         let before = std::mem::replace(&mut ears.script, script);
-        self.listening.store(!ears.traces.is_empty() || ears.script.is_some(), Ordering::Relaxed);
+        self.listen(&ears);
         before
     }
 
@@ -237,6 +258,11 @@ impl Tap {
             Some(script) => script.finish().map_err(Error::Unexpected),
             None => Ok(()),
         }
+    }
+
+    fn listen(&self, ears: &Ears) {
+        let silent = ears.traces.is_empty() && ears.tallies.is_empty() && ears.script.is_none();
+        self.listening.store(!silent, Ordering::Relaxed);
     }
 
     fn ears(&self) -> MutexGuard<'_, Ears> {

@@ -37,6 +37,12 @@ pub(crate) struct PyDevice {
     mock: Option<Py<PyMock>>,
 }
 
+impl PyDevice {
+    pub fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
+}
+
 #[pymethods]
 impl PyDevice {
     #[new]

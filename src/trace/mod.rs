@@ -2,6 +2,7 @@
 
 mod json;
 mod script;
+mod tally;
 mod text;
 
 use std::collections::VecDeque;
@@ -10,6 +11,7 @@ use std::time::{Instant, SystemTime};
 
 pub use json::{Recording, load};
 pub use script::{Answer, Expected, Script, Step};
+pub use tally::Tally;
 pub(crate) use script::describe;
 pub use text::{fields, line, place, side_by_side, transcript};
 
