@@ -62,7 +62,8 @@ impl Device {
         prepare()
             .map_err(|error| SourceError::new(source, "cannot install the fault guard").errno(&error))?;
         let attached = Attached::new(source, &map, &options.root, options.pace)?;
-        let tap = Arc::new(Tap::new(attached.mock().cloned(), None));
+        let script = attached.recording().map(|kept| Script::replay(map.clone(), kept.records.clone()));
+        let tap = Arc::new(Tap::new(attached.mock().cloned(), script));
         let mut regions = Vec::with_capacity(map.regions.len());
         for (index, region) in map.regions.iter().enumerate() {
             let mapped = map_region(&attached, region)?;
@@ -74,7 +75,8 @@ impl Device {
         }
         let interrupt = attached.interrupt()?.map(Arc::new);
         let device = Device { map, source: source.clone(), regions, interrupt, tap };
-        if options.verify {
+        // A recording begins behind the open.
+        if options.verify && !device.replays() {
             device.verify()?;
         }
         Ok(device)
@@ -107,7 +109,8 @@ impl Device {
 
     /// Records accesses from now on, the last `limit` of them; all, where there is none. Views are not heard.
     pub fn start_trace(&self, limit: Option<usize>) -> Arc<Trace> {
-        let trace = self.tap.start_trace(self.map.clone(), self.source.to_string(), limit);
+        let (map, source) = (self.map.clone(), self.source.to_string());
+        let trace = self.tap.start_trace(Trace::new(map, source, self.interrupt.is_some(), limit));
         self.regions.iter().for_each(|region| region.set_tapped());
         trace
     }
@@ -139,7 +142,7 @@ impl Device {
 
     /// Whether its source is a recording.
     pub fn replays(&self) -> bool {
-        false
+        matches!(self.source, Source::Replay(_))
     }
 
     /// # Errors

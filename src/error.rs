@@ -7,8 +7,8 @@ use std::time::Duration;
 use nix::libc;
 
 use crate::access::Fault;
-use crate::mock::HookError;
 use crate::map::{MapErrors, PathError, Width, clean};
+use crate::mock::HookError;
 
 /// What went wrong.
 #[derive(Debug)]

@@ -43,11 +43,11 @@ async def _next(irq: Interrupt) -> int:
         # Once for each wait. Where another task took the event that woke us, enabling again is its
         # business: the interrupt may still be masked because the device is not served yet.
         rearm = False
-        await _readable(irq.fileno())
+        await _readable(irq.fileno(), irq._due)
 
 
-async def _readable(fd: int) -> None:
-    """Return when the file can be read."""
+async def _readable(fd: int, due: float | None) -> None:
+    """Return when the file can be read, or after `due` seconds."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
     # A loop has one reader for each file descriptor. A descriptor of our own lets several tasks
@@ -55,9 +55,12 @@ async def _readable(fd: int) -> None:
     own = os.dup(fd)
     # Watched only while waited for: a readable file nobody reads would keep the loop busy.
     loop.add_reader(own, _wake, ready)
+    timer = None if due is None else loop.call_later(due, _wake, ready)
     try:
         await ready
     finally:
+        if timer is not None:
+            timer.cancel()
         loop.remove_reader(own)
         os.close(own)
 

@@ -228,4 +228,7 @@ def _toml(value: Any) -> str:
         return json.dumps(value)
     if isinstance(value, int) and value > 2**63 - 1:
         return f'"{value:#x}"'
+    if isinstance(value, float):
+        # Times are whole nanoseconds.
+        return f"{value:.9f}"
     return repr(value)

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::access::{Fault, Word};
 use crate::error::Error;
-use crate::map::Map;
 use crate::mock::{Mock, Place, Trouble};
 use crate::trace::{Answer, Op, Record, Script, Tally, Trace};
 
@@ -214,8 +213,8 @@ impl Tap {
     }
 
     /// Records from now on.
-    pub fn start_trace(&self, map: Arc<Map>, source: String, limit: Option<usize>) -> Arc<Trace> {
-        let trace = Arc::new(Trace::new(map, source, limit));
+    pub fn start_trace(&self, trace: Trace) -> Arc<Trace> {
+        let trace = Arc::new(trace);
         let mut ears = self.ears();
         ears.traces.push(trace.clone());
         self.listen(&ears);

@@ -23,6 +23,17 @@ pub struct Behaviour {
     pub place: String,
 }
 
+impl Behaviour {
+    /// All formulas of the rule.
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        let values = self.actions.iter().filter_map(|action| match action {
+            Action::Set(_, value) | Action::Push(_, value) | Action::Interrupt(value) => Some(value),
+            Action::Reset => None,
+        });
+        self.condition.iter().chain(values)
+    }
+}
+
 /// What sets a rule off.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

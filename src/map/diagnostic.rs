@@ -242,6 +242,37 @@ impl Report {
         self.files[place.file].line(place.span.start).0
     }
 
+    /// `file:line`.
+    pub fn shown(&self, place: &Place) -> String {
+        format!("{}:{}", self.files[place.file].name, self.line_of(place))
+    }
+
+    /// The text at a place.
+    pub fn text_at(&self, place: &Place) -> &str {
+        self.files[place.file].text.get(place.span.clone()).unwrap_or_default()
+    }
+
+    /// The bytes `part` of a string's content, or the whole string where escapes stand in the way.
+    pub fn inside(&self, string: &Place, content: &str, part: &Range<usize>) -> Place {
+        let raw = self.text_at(string);
+        let quotes = raw.len() - raw.trim_start_matches(['"', '\'']).len();
+        // A line break right after three quotes does not belong to the string.
+        let skipped = [quotes, quotes + 1, quotes + 2].into_iter().find(|skipped| {
+            let before =
+                raw.get(quotes..*skipped).is_some_and(|gap| gap.chars().all(|c| c == '\r' || c == '\n'));
+            before && raw.get(*skipped..raw.len().saturating_sub(quotes)) == Some(content)
+        });
+        let Some(skipped) = skipped else { return string.clone() };
+        let start = string.span.start + skipped;
+        // What is missing at the end is told of the closing quote.
+        Place { file: string.file, span: start + part.start..start + part.end.max(part.start + 1) }
+    }
+
+    /// How much was found so far.
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|(_, found)| found.severity == Severity::Error)
     }

@@ -70,9 +70,46 @@ pub(crate) trait Scope {
 }
 
 impl Expression {
+    /// The registers and fields it looks at.
+    pub(crate) fn parts(&self) -> Vec<&Target> {
+        let mut found = Vec::new();
+        parts(&self.node, &mut found);
+        found
+    }
+
+    /// Works it out: `held` tells what a register or field holds, `written` and `old` are those of the access that
+    /// set the rule off, 0 where there was none.
+    pub fn work_out(&self, held: &mut dyn FnMut(&Target) -> u64, written: u64, old: u64) -> u64 {
+        struct Given<'a>(&'a mut dyn FnMut(&Target) -> u64, u64, u64);
+        impl Scope for Given<'_> {
+            fn held(&mut self, target: &Target) -> u64 {
+                (self.0)(target)
+            }
+            fn written(&self) -> u64 {
+                self.1
+            }
+            fn old(&self) -> u64 {
+                self.2
+            }
+        }
+        self.value(&mut Given(held, written, old))
+    }
+
     /// Works it out.
     pub(crate) fn value(&self, scope: &mut dyn Scope) -> u64 {
         value(&self.node, scope)
+    }
+}
+
+fn parts<'a>(node: &'a Node, found: &mut Vec<&'a Target>) {
+    match node {
+        Node::Held(target) => found.push(target),
+        Node::Number(_) | Node::Written | Node::Old => {}
+        Node::Not(inner) | Node::Invert(inner) | Node::Negate(inner) => parts(inner, found),
+        Node::Binary(_, left, right) => [left, right].into_iter().for_each(|node| parts(node, found)),
+        Node::Choice(condition, then, otherwise) => {
+            [condition, then, otherwise].into_iter().for_each(|node| parts(node, found));
+        }
     }
 }
 

@@ -262,7 +262,7 @@ pub(super) fn number(tree: &Tree, what: &str, report: &mut Report) -> Option<u64
 }
 
 /// A number written as a string, as TOML would write it: underscores between digits, no decimal that begins with 0.
-fn parse(text: &str) -> Option<u64> {
+pub(super) fn parse(text: &str) -> Option<u64> {
     let (digits, radix) = match text.get(..2) {
         Some("0x") => (&text[2..], 16),
         Some("0o") => (&text[2..], 8),

@@ -69,7 +69,14 @@ impl Map {
             Some(field) => format!("{}.{}", found.path, field.name),
             None => found.path,
         };
-        Ok(Target { path, region: found.region, register: found.register.id, offset: found.offset, lsb, width })
+        Ok(Target {
+            path,
+            region: found.region,
+            register: found.register.id,
+            offset: found.offset,
+            lsb,
+            width,
+        })
     }
 }
 
@@ -106,12 +113,5 @@ impl Target {
     /// Its bits, in place in the register.
     pub(crate) fn mask(&self) -> u64 {
         mask(self.width) << self.lsb
-    }
-}
-
-impl Map {
-    /// PLACEHOLDER
-    pub fn behaviour_of(&self, _: &str, _: &str) -> Result<Vec<super::Behaviour>, super::MapErrors> {
-        Ok(Vec::new())
     }
 }

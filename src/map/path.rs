@@ -108,6 +108,11 @@ impl PathError {
         PathError { at: clean(at), problem: clean(&problem), help: help.map(|help| clean(&help)) }
     }
 
+    /// What is wrong, and what would be right.
+    pub(super) fn parts(&self) -> (String, Option<&str>) {
+        (format!("{}: {}", self.at, self.problem), self.help.as_deref())
+    }
+
     /// There is no part of this name; `names` are those there are.
     pub fn unknown<'a>(at: &str, name: &str, names: impl IntoIterator<Item = &'a str> + Clone) -> PathError {
         PathError::new(at, format!("has no register or group {name:?}"), suggest(name, names))

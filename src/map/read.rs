@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::behaviour::Behaviour;
 use super::check;
 use super::diagnostic::{Diagnostic, MapErrors, Place, Report, SourceFile};
 use super::keys::{Keys, Rights, number, text};
@@ -11,7 +12,8 @@ use super::library;
 use super::model::{Access, ByteOrder, Map, Node, OnRead, Region, UioMap, Width};
 use super::names::{self, Seen};
 use super::nodes::{Above, read_nodes};
-use super::tree::{Tree, Value, read_file, read_text_of};
+use super::rules;
+use super::tree::{RULES, Tree, Value, read_file, read_text_of};
 
 /// A map, and what may surprise in it.
 #[derive(Clone, Debug)]
@@ -56,6 +58,26 @@ impl Map {
         library::load(name)
     }
 
+    /// Reads rules of behaviour for this map: a text that has `[[behaviour]]` tables and nothing else. They are those
+    /// of the text alone; what the map's own rules assign cannot be assigned again. `origin` stands for the file in
+    /// messages.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn behaviour_of(&self, text: &str, origin: &str) -> Result<Vec<Behaviour>, MapErrors> {
+        let mut report = Report::default();
+        let file = SourceFile::new(origin.into(), None, text.into());
+        let mut rules = Vec::new();
+        if let Some(tree) = read_text_of(file, &mut report, &mut Vec::new()) {
+            if let Some(mut top) = Keys::of(&tree, "a text of rules".into(), &tree.place, &mut report) {
+                let list = top.take(RULES);
+                top.finish(&mut report);
+                rules = list.map_or(Vec::new(), |list| rules::read(list, self, &mut report));
+            }
+        }
+        report.finish().map(|_| rules)
+    }
+
     /// The whole map, resolved, as JSON.
     pub fn to_json(&self) -> String {
         // Plain data with string keys: there is nothing that JSON cannot say.
@@ -64,7 +86,12 @@ impl Map {
 }
 
 fn finish(tree: Option<Tree>, origin: String, mut report: Report) -> Result<Loaded, MapErrors> {
-    let map = tree.and_then(|tree| read_map(&tree, origin, &mut report));
+    let mut map = tree.as_ref().and_then(|tree| read_map(tree, origin, &mut report));
+    // What is wrong with a register would be said of each rule that names it.
+    let rules = tree.as_ref().and_then(|tree| tree.get(RULES)).filter(|_| !report.has_errors());
+    if let (Some(map), Some(rules)) = (&mut map, rules) {
+        map.behaviour = rules::read(rules, map, &mut report);
+    }
     match (report.finish(), map) {
         (Ok(warnings), Some(map)) => Ok(Loaded { map: Arc::new(map), warnings }),
         (Err(errors), _) => Err(errors),
@@ -116,6 +143,8 @@ fn read_map(tree: &Tree, origin: String, report: &mut Report) -> Option<Map> {
             .missing(&start, "a device map needs at least one region")
             .help("[regions.regs]  size = 0x1000");
     }
+    // Its rules are read once all else is.
+    top.take(RULES);
     top.finish(report);
     layout::regions(&map, &places, report);
     let mut next = 0;

@@ -18,6 +18,9 @@ const MOST_BYTES: u64 = 64 << 20;
 /// More files than these include each other over and over.
 const MOST_FILES: usize = 256;
 
+/// The list that included files add to.
+pub(super) const RULES: &str = "behaviour";
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
@@ -33,7 +36,8 @@ pub(super) enum Value {
     /// None where it does not fit 128 bits.
     Integer(Option<i128>),
     Bool(bool),
-    Float,
+    /// As it is written, without underscores.
+    Float(String),
     Date,
 }
 
@@ -63,7 +67,7 @@ impl Tree {
             Value::Text(_) => "a string",
             Value::Integer(_) => "an integer",
             Value::Bool(_) => "a boolean",
-            Value::Float => "a float",
+            Value::Float(_) => "a float",
             Value::Date => "a date",
         }
     }
@@ -94,6 +98,21 @@ impl Tree {
             }
             (_, value) => *self = Tree { place: over.place, value },
         }
+    }
+
+    fn rules(&mut self) -> Option<&mut Tree> {
+        let Value::Table(entries) = &mut self.value else { return None };
+        entries.iter_mut().find(|(key, _)| key.name == RULES).map(|(_, rules)| rules)
+    }
+
+    /// Lays a file over this one: rules of behaviour come after those there are, all else is overlaid.
+    fn include(&mut self, mut over: Tree) {
+        if let (Some(below), Some(above)) = (self.rules(), over.rules()) {
+            if let (Value::List(below), Value::List(above)) = (&mut below.value, &mut above.value) {
+                above.splice(..0, std::mem::take(below));
+            }
+        }
+        self.overlay(over);
     }
 }
 
@@ -179,14 +198,14 @@ pub(super) fn read_text_of(file: SourceFile, report: &mut Report, above: &mut Ve
         match (include(&included, &place, path.as_deref(), report, above), &mut base) {
             (None, _) => report.incomplete = true,
             (Some(tree), None) => base = Some(tree),
-            (Some(tree), Some(base)) => base.overlay(tree),
+            (Some(tree), Some(base)) => base.include(tree),
         }
     }
     above.pop();
     Some(match base {
         None => tree,
         Some(mut base) => {
-            base.overlay(tree);
+            base.include(tree);
             base
         }
     })
@@ -294,7 +313,7 @@ fn convert(value: Spanned<DeValue<'_>>, file: usize) -> Tree {
             Value::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok())
         }
         DeValue::Boolean(value) => Value::Bool(value),
-        DeValue::Float(_) => Value::Float,
+        DeValue::Float(number) => Value::Float(number.as_str().into()),
         DeValue::Datetime(_) => Value::Date,
     };
     Tree { place, value }

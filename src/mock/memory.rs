@@ -45,9 +45,8 @@ impl Memory {
                 .checked_add(region.size)
                 .and_then(|end| end.checked_next_multiple_of(page))
                 .filter(|&end| end <= i64::MAX as u64);
-            end = next.ok_or_else(|| {
-                io::Error::other(format!("region {} is too large for a mock", region.name))
-            })?;
+            end = next
+                .ok_or_else(|| io::Error::other(format!("region {} is too large for a mock", region.name)))?;
         }
         file.set_len(end)?;
         let regions = map.regions.iter().zip(&starts).map(|(region, start)| {

@@ -15,8 +15,8 @@ use super::memory::{Memory, Shape, initial};
 use super::slot::{Key, Slot, Waiting};
 use crate::map::{Action, Behaviour, Delay, Expression, Map, Node, OnWrite, Scope, Target, Trigger, mask};
 
-/// Rules that ask for each other go no deeper; what is there counts then.
-const DEEPEST: u32 = 32;
+/// Maps have no rules that assign in a ring; rules that tests add one by one may. What is there counts then.
+const DEEPEST: u32 = 64;
 
 pub(super) struct State {
     pub map: Arc<Map>,
@@ -200,6 +200,11 @@ impl State {
 
     /// What a register holds, as the device itself sees it.
     pub fn bits(&self, key: Key) -> Bits {
+        self.bits_under(key, u64::MAX)
+    }
+
+    /// What the bits under a mask hold; others may be without what rules assign to them.
+    fn bits_under(&self, key: Key, mask: u64) -> Bits {
         let kind = self.kind(key);
         let slot = self.slot(key);
         let only_hidden = kind.cell.hidden & !kind.cell.shown;
@@ -210,14 +215,14 @@ impl State {
             None => kind.initial,
         };
         Bits {
-            value: self.assigned(key, value & !only_hidden),
+            value: self.assigned(key, value & !only_hidden, mask),
             hidden: slot.and_then(|slot| slot.hidden).unwrap_or(kind.initial & only_hidden),
             spent: slot.map_or(0, |slot| slot.spent),
         }
     }
 
-    /// The value with the bits that rules assign.
-    fn assigned(&self, key: Key, mut value: u64) -> u64 {
+    /// The value with what rules assign to the bits under a mask.
+    fn assigned(&self, key: Key, mut value: u64, mask: u64) -> u64 {
         let Some(slot) = self.slot(key).filter(|slot| !slot.assigned.is_empty()) else { return value };
         if self.depth.get() >= DEEPEST {
             return value;
@@ -226,7 +231,7 @@ impl State {
         for rule in &slot.assigned {
             for action in &self.rules[*rule].actions {
                 if let Action::Set(target, expression) = action {
-                    if self::key(target) == key {
+                    if self::key(target) == key && target.mask() & mask != 0 {
                         let new = self.value(expression, 0, 0) << target.lsb;
                         value = value & !target.mask() | new & target.mask();
                     }
@@ -275,7 +280,7 @@ impl State {
     pub fn held(&self, target: &Target) -> u64 {
         let key = key(target);
         let cell = &self.kind(key).cell;
-        let bits = self.bits(key);
+        let bits = self.bits_under(key, target.mask());
         let only_hidden = cell.hidden & !cell.shown;
         let value = match cell.fifo {
             Some(_) => self.shown(key),
@@ -419,9 +424,7 @@ impl State {
                     Action::Interrupt(_) | Action::Reset => None,
                 });
                 match target {
-                    Some(key) => {
-                        self.slot_mut(key).waiting.push(Waiting { left, rule: index, written, old })
-                    }
+                    Some(key) => self.slot_mut(key).waiting.push(Waiting { left, rule: index, written, old }),
                     None => self.perform(rule, written, old),
                 }
             }

@@ -8,11 +8,11 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::errors::Failed;
 use super::group::{GroupSeed, PyGroup, place};
+use super::hardware::PyMock;
 use super::hot::set_slot;
 use super::interrupt::PyInterrupt;
 use super::map::PyMap;
 use super::region::{PyRegion, PyRegions};
-use super::hardware::PyMock;
 use super::trace::PyTrace;
 use crate::device::Device;
 use crate::error::Error;

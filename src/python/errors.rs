@@ -2,8 +2,8 @@
 
 use nix::libc;
 use pyo3::exceptions::{
-    PyAssertionError, PyBufferError, PyException, PyKeyboardInterrupt, PyOSError, PyPermissionError, PyTimeoutError,
-    PyValueError,
+    PyAssertionError, PyBufferError, PyException, PyKeyboardInterrupt, PyOSError, PyPermissionError,
+    PyTimeoutError, PyValueError,
 };
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;

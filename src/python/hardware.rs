@@ -75,12 +75,14 @@ impl PyMock {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(function.clone());
         Arc::new(move |value| {
             Python::attach(|py| {
-                let answer = function.bind(py).call1((value,)).map_err(|error| Box::new(error) as HookError)?;
+                let answer =
+                    function.bind(py).call1((value,)).map_err(|error| Box::new(error) as HookError)?;
                 if answer.is_none() {
                     return Ok(None);
                 }
                 let at = || "a hook's answer".to_string();
-                let number = values::number(&answer, 64, &at).map_err(|error| Box::new(error) as HookError)?;
+                let number =
+                    values::number(&answer, 64, &at).map_err(|error| Box::new(error) as HookError)?;
                 Ok(Some(number))
             })
         })
@@ -218,4 +220,3 @@ pub(super) fn pace(clock: &str, access_time: f64) -> PyResult<crate::mock::Pace>
         _ => Err(PyTypeError::new_err(format!("a mock's clock is \"real\" or \"virtual\", not {clock:?}"))),
     }
 }
-

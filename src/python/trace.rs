@@ -48,7 +48,9 @@ impl PyTrace {
     fn start(&self) -> PyResult<()> {
         let mut state = self.state();
         if state.trace.is_some() {
-            return Err(PyRuntimeError::new_err("this trace was started before: make another by device.trace()"));
+            return Err(PyRuntimeError::new_err(
+                "this trace was started before: make another by device.trace()",
+            ));
         }
         state.trace = Some(self.device.start_trace(self.limit));
         state.running = true;
@@ -106,12 +108,7 @@ impl PyTrace {
         Ok(slf)
     }
 
-    fn __exit__(
-        &self,
-        _kind: &Bound<'_, PyAny>,
-        _error: &Bound<'_, PyAny>,
-        _trace: &Bound<'_, PyAny>,
-    ) {
+    fn __exit__(&self, _kind: &Bound<'_, PyAny>, _error: &Bound<'_, PyAny>, _trace: &Bound<'_, PyAny>) {
         self.stop();
     }
 

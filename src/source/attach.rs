@@ -1,6 +1,7 @@
 //! A source that has been looked up: it knows the span of each region, and what each failure means.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use super::{Interrupt, Source, Span, Step, file, mem, pci, uio};
 use crate::error::SourceError;
 use crate::map;
 use crate::mock::{Mock, Pace};
+use crate::trace::{self, Recording};
 
 /// A source, found. Nothing of the device is touched yet.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ enum Kind {
     Pci(pci::Pci),
     File(file::Plain),
     Mock(Arc<Mock>),
+    /// The mock is only its memory.
+    Replay(Arc<Mock>, Arc<Recording>),
 }
 
 impl Attached {
@@ -31,16 +35,25 @@ impl Attached {
     ///
     /// # Errors
     /// There is no such device; the error lists those that are there.
-    pub fn new(source: &Source, map: &Arc<map::Map>, root: &Path, pace: Pace) -> Result<Attached, SourceError> {
+    pub fn new(
+        source: &Source,
+        map: &Arc<map::Map>,
+        root: &Path,
+        pace: Pace,
+    ) -> Result<Attached, SourceError> {
+        let mock = || {
+            Mock::new(map.clone(), pace).map(Arc::new).map_err(|error| {
+                SourceError::new(source, format!("cannot make the memory: {error}")).errno(&error)
+            })
+        };
         let kind = match source {
             Source::Mem(base) => Kind::Mem(mem::Mem::new(*base, false, root)),
             Source::Ram(base) => Kind::Mem(mem::Mem::new(*base, true, root)),
             Source::Uio(name) => Kind::Uio(uio::Uio::find(source, name, root)?),
             Source::Pci(name) => Kind::Pci(pci::Pci::find(source, name, root)?),
             Source::File(path) => Kind::File(file::Plain::new(path)),
-            Source::Mock => Kind::Mock(Arc::new(Mock::new(map.clone(), pace).map_err(|error| {
-                SourceError::new(source, format!("cannot make the memory: {error}")).errno(&error)
-            })?)),
+            Source::Mock => Kind::Mock(mock()?),
+            Source::Replay(path) => Kind::Replay(mock()?, Arc::new(recording(source, path, map)?)),
         };
         Ok(Attached { source: source.clone(), kind })
     }
@@ -55,7 +68,7 @@ impl Attached {
             Kind::Uio(uio) => uio.span(self, region),
             Kind::Pci(pci) => pci.span(self, region),
             Kind::File(file) => Ok(file.span(region)),
-            Kind::Mock(mock) => self.mock_span(mock, region),
+            Kind::Mock(mock) | Kind::Replay(mock, _) => self.mock_span(mock, region),
         }
     }
 
@@ -66,7 +79,8 @@ impl Attached {
     pub fn interrupt(&self) -> Result<Option<Interrupt>, SourceError> {
         match &self.kind {
             Kind::Uio(uio) => uio.interrupt(self).map(Some),
-            Kind::Mock(mock) => {
+            Kind::Replay(_, recording) if !recording.interrupts => Ok(None),
+            Kind::Mock(mock) | Kind::Replay(mock, _) => {
                 let interrupt = Interrupt::of_mock(&self.to_string(), mock.clone());
                 interrupt.map(Some).map_err(|error| {
                     SourceError::new(self, format!("cannot make the interrupt: {error}")).errno(&error)
@@ -84,13 +98,20 @@ impl Attached {
         }
     }
 
+    /// The recording, where the source is one.
+    pub fn recording(&self) -> Option<&Recording> {
+        match &self.kind {
+            Kind::Replay(_, recording) => Some(recording),
+            _ => None,
+        }
+    }
+
     fn mock_span(&self, mock: &Mock, region: &map::Region) -> Result<Span, SourceError> {
         let failed = |problem: String| SourceError::new(self, problem);
-        let index = mock.region(&region.name).ok_or_else(|| {
-            failed(format!("the mock was made from a map without region {}", region.name))
-        })?;
-        let (file, offset) =
-            mock.place(index).map_err(|error| failed(error.to_string()).errno(&error))?;
+        let index = mock
+            .region(&region.name)
+            .ok_or_else(|| failed(format!("the mock was made from a map without region {}", region.name)))?;
+        let (file, offset) = mock.place(index).map_err(|error| failed(error.to_string()).errno(&error))?;
         Ok(Span { path: "/proc/self/fd".into(), file: Some(file), flags: 0, offset, skip: 0, physical: None })
     }
 
@@ -105,7 +126,7 @@ impl Attached {
             Kind::Mem(mem) => mem.explain(&step, span, region, error),
             Kind::Uio(uio) => uio.explain(&step, span, error),
             Kind::Pci(pci) => pci.explain(&step, span, error),
-            Kind::File(_) | Kind::Mock(_) => file::explain(span, region, error),
+            Kind::File(_) | Kind::Mock(_) | Kind::Replay(..) => file::explain(span, region, error),
         };
         let (problem, remedy) = known.unwrap_or_else(|| {
             let doing = match step {
@@ -116,6 +137,20 @@ impl Attached {
         });
         SourceError { name: self.to_string(), problem, remedy, errno: error.raw_os_error() }
     }
+}
+
+fn recording(source: &Source, path: &Path, map: &map::Map) -> Result<Recording, SourceError> {
+    let file = File::open(path).map_err(|error| {
+        let problem = match error.kind() {
+            io::ErrorKind::NotFound => "there is no such file".into(),
+            _ => format!("cannot open it: {error}"),
+        };
+        SourceError::new(source, problem).errno(&error)
+    })?;
+    trace::load(map, file).map_err(|problem| {
+        SourceError::new(source, problem)
+            .remedy("recordings are made by Trace.save(): with dev.trace() as log")
+    })
 }
 
 impl fmt::Display for Attached {

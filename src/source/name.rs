@@ -1,4 +1,4 @@
-//! The names of sources: `mem:0x4120_0000`, `ram:0x8000_0000`, `uio:NAME`, `uio:N`, `pci:0000:01:00.0`, `pci:10ee:7021`, `file:PATH`, `mock:`.
+//! The names of sources: `mem:0x4120_0000`, `ram:0x8000_0000`, `uio:NAME`, `uio:N`, `pci:0000:01:00.0`, `pci:10ee:7021`, `file:PATH`, `mock:`, `replay:PATH`.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,8 +19,10 @@ pub enum Source {
     Pci(PciName),
     /// A file, from its start.
     File(PathBuf),
-    /// A private memory that starts with the map's reset values.
+    /// A private memory that behaves as the map says.
     Mock,
+    /// A recording, played back.
+    Replay(PathBuf),
 }
 
 /// How a UIO device is named.
@@ -41,8 +43,7 @@ pub enum PciName {
     Id(u16, u16),
 }
 
-const FORMS: &str =
-    "a source is mem:ADDRESS, uio:NAME, uio:NUMBER, pci:0000:01:00.0, pci:VENDOR:DEVICE, file:PATH or mock:";
+const FORMS: &str = "a source is mem:ADDRESS, uio:NAME, uio:NUMBER, pci:0000:01:00.0, pci:VENDOR:DEVICE, file:PATH, replay:PATH or mock:";
 
 impl FromStr for Source {
     type Err = SourceError;
@@ -69,6 +70,8 @@ impl FromStr for Source {
                 .ok_or_else(|| wrong("is no PCI address and no vendor and device id".into())),
             "file" if rest.is_empty() => Err(wrong("names no file".into())),
             "file" => Ok(Source::File(rest.into())),
+            "replay" if rest.is_empty() => Err(wrong("names no recording".into())),
+            "replay" => Ok(Source::Replay(rest.into())),
             "mock" if rest.is_empty() => Ok(Source::Mock),
             "mock" => Err(wrong("a mock takes no argument".into())),
             _ => Err(wrong(format!("unknown kind of source {:?}", kind))),
@@ -121,6 +124,7 @@ impl fmt::Display for Source {
             Source::Pci(PciName::Id(vendor, device)) => write!(f, "pci:{vendor:04x}:{device:04x}"),
             Source::File(path) => write!(f, "file:{}", path.display().to_string().escape_debug()),
             Source::Mock => f.write_str("mock:"),
+            Source::Replay(path) => write!(f, "replay:{}", path.display().to_string().escape_debug()),
         }
     }
 }

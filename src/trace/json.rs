@@ -24,6 +24,8 @@ pub struct Recording {
     pub map: String,
     /// The source it was made at.
     pub source: String,
+    /// Whether the source had an interrupt.
+    pub interrupts: bool,
     /// In the order they were made.
     pub records: Vec<Record>,
 }
@@ -34,7 +36,7 @@ impl Trace {
         let begun = self.begun.duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
         let head = json!({
             "devregs-trace": VERSION, "map": self.map.name, "source": self.source, "begun": begun,
-            "dropped": self.dropped(),
+            "irq": self.interrupts, "dropped": self.dropped(),
         });
         let mut text = format!("{head}\n");
         for record in self.records() {
@@ -90,13 +92,16 @@ pub(super) fn object(map: &Map, record: &Record) -> Object<String, Value> {
 /// It cannot be read; the line that is wrong, and how; it is of another map.
 pub fn load(map: &Map, from: impl Read) -> Result<Recording, String> {
     let mut lines = BufReader::new(from);
-    let mut recording = Recording { map: String::new(), source: String::new(), records: Vec::new() };
+    let mut recording =
+        Recording { map: String::new(), source: String::new(), interrupts: false, records: Vec::new() };
     for number in 1.. {
         let mut text = String::new();
         let read = lines.by_ref().take(LONGEST).read_line(&mut text);
         let wrong = |problem: String| format!("line {number}: {problem}");
         match read {
-            Ok(0) if number == 1 => return Err("is empty: a recording begins with a line that says of what".into()),
+            Ok(0) if number == 1 => {
+                return Err("is empty: a recording begins with a line that says of what".into());
+            }
             Ok(0) => break,
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -107,7 +112,8 @@ pub fn load(map: &Map, from: impl Read) -> Result<Recording, String> {
         if text.trim().is_empty() {
             continue;
         }
-        let value: Value = serde_json::from_str(&text).map_err(|error| wrong(format!("is no JSON: {error}")))?;
+        let value: Value =
+            serde_json::from_str(&text).map_err(|error| wrong(format!("is no JSON: {error}")))?;
         let Value::Object(object) = value else { return Err(wrong("is no JSON object".into())) };
         match number {
             1 => head(map, &object, &mut recording).map_err(wrong)?,
@@ -125,12 +131,15 @@ fn head(map: &Map, object: &Object<String, Value>, recording: &mut Recording) ->
     }
     let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
     (recording.map, recording.source) = (text("map"), text("source"));
+    recording.interrupts = object.get("irq").and_then(Value::as_bool).unwrap_or(false);
     if recording.map != map.name {
         return Err(format!("the recording is of a {:?}, and the map is of a {:?}", recording.map, map.name));
     }
     match object.get("dropped").and_then(Value::as_u64).unwrap_or(0) {
         0 => Ok(()),
-        dropped => Err(format!("the recording lacks its first {dropped} accesses, which were over its limit")),
+        dropped => {
+            Err(format!("the recording lacks its first {dropped} accesses, which were over its limit"))
+        }
     }
 }
 
@@ -163,7 +172,8 @@ fn record(map: &Map, object: &Object<String, Value>) -> Result<Record, String> {
         (record.region, record.offset) = (found.region, found.offset);
         (record.register, record.width) = (Some(found.register.id), found.register.width);
     } else {
-        let region = object.get("region").and_then(Value::as_str).ok_or("has neither \"path\" nor \"region\"")?;
+        let region =
+            object.get("region").and_then(Value::as_str).ok_or("has neither \"path\" nor \"region\"")?;
         let known = map.regions.iter().position(|known| known.name == region);
         record.region = known.ok_or_else(|| format!("the map has no region {region:?}"))?;
         record.offset = hex(object, "offset")?.ok_or("has no \"offset\"")?;

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 pub use json::{Recording, load};
+pub(crate) use script::describe;
 pub use script::{Answer, Expected, Script, Step};
 pub use tally::Tally;
-pub(crate) use script::describe;
 pub use text::{fields, line, place, side_by_side, transcript};
 
 use crate::access::Fault;
@@ -57,6 +57,8 @@ pub struct Record {
 pub struct Trace {
     map: Arc<Map>,
     source: String,
+    /// Whether the source has an interrupt.
+    interrupts: bool,
     begun: SystemTime,
     start: Instant,
     /// The most records kept; the oldest go first.
@@ -71,10 +73,11 @@ struct Kept {
 }
 
 impl Trace {
-    pub(crate) fn new(map: Arc<Map>, source: String, limit: Option<usize>) -> Trace {
+    pub(crate) fn new(map: Arc<Map>, source: String, interrupts: bool, limit: Option<usize>) -> Trace {
         Trace {
             map,
             source,
+            interrupts,
             begun: SystemTime::now(),
             start: Instant::now(),
             limit: limit.unwrap_or(usize::MAX),

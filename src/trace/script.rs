@@ -241,9 +241,7 @@ fn wanted(steps: &[Step], at: &[(usize, u64)]) -> String {
 /// The record that answers an access: the next one, or, in a row of reads of one register, the last again or the one
 /// behind the row.
 fn recorded(map: &Map, records: &[Record], next: usize, made: &Record) -> Option<usize> {
-    let same = |record: &Record| {
-        record.op == made.op && (record.op == Op::Interrupt || alike(record, made))
-    };
+    let same = |record: &Record| record.op == made.op && (record.op == Op::Interrupt || alike(record, made));
     if records.get(next).is_some_and(same) {
         return Some(next);
     }
@@ -254,7 +252,8 @@ fn recorded(map: &Map, records: &[Record], next: usize, made: &Record) -> Option
     if same(last) {
         return Some(next - 1);
     }
-    let skipped = records[next..].iter().take_while(|record| record.op == Op::Read && alike(record, last)).count();
+    let skipped =
+        records[next..].iter().take_while(|record| record.op == Op::Read && alike(record, last)).count();
     records.get(next + skipped).filter(|record| same(record)).map(|_| next + skipped)
 }
 

@@ -1,5 +1,7 @@
 //! Device maps and board maps: what is read, what is refused and in which words, and what follows from a map.
 
+#[path = "map/behaviour.rs"]
+mod behaviour;
 #[path = "map/effects.rs"]
 mod effects;
 #[path = "map/errors.rs"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import _devregs
 from .._text import clean, summary
-from . import model
+from . import model, rules
 from .options import OK, Parser, add_output
 from .output import paint, print_json, print_table, width
 from .target import load_map
@@ -51,6 +51,9 @@ def run(options: argparse.Namespace) -> int:
     for region in data["regions"]:
         print()
         _region(region)
+    if data.get("behaviour"):
+        print(f"\n{paint('behaviour', 'bold')}")
+        print_table(rules.rows(data["behaviour"]), indent="  ", dim=(2,))
     return OK
 
 

@@ -55,6 +55,73 @@ def test_show_as_json_is_the_map(run):
     assert json.loads(run("show", TIMER, "--json")[1]) == json.loads(devregs.load(TIMER).to_json())
 
 
+RULES = (
+    """
+[[behaviour]]
+doc = "A burst takes 2.5 ms"
+on-write = ["CTRL.GO=1", "CTRL.MODE=BURST"]
+if = "CTRL.EN and not STATUS.READY"
+after = 2.5e-3
+set = { "STATUS.READY" = 1, "STATUS.LEVEL" = "written << 1" }
+interrupt = true
+
+[[behaviour]]
+on-read = "CLR"
+after-reads = 1
+push = { DATA = 0x41 }
+reset = true
+
+[[behaviour]]
+every = 1
+if = "CTRL.EN"
+set = { "CH[*].VALUE" = "CH[*].LOAD - index" }
+
+[[behaviour]]
+assign = { "STATUS.LEVEL" = """
+    + '"""CH[0].VALUE\n  >> 24""" }'
+    + """
+interrupt = "INT.DONE or INT.ERR"
+
+[[behaviour]]
+every = 1e-9
+interrupt = "INT.ERR"
+"""
+)
+
+
+def test_show_tells_the_rules_of_behaviour(run, tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_text(Path(TIMER).read_text(encoding="utf-8") + RULES, encoding="utf-8")
+    code, out, _ = run("show", str(path))
+    assert code == 0
+    told = out[out.index("\nbehaviour\n") :].splitlines()[2:]
+    assert [re.split("  +", line.strip()) for line in told] == [
+        [
+            "on write of CTRL.GO=0x1, CTRL.MODE=0x5, if CTRL.EN and not STATUS.READY, after 2500 us",
+            "STATUS.READY = 1; STATUS.LEVEL = written << 1; interrupt",
+            "A burst takes 2.5 ms",
+        ],
+        ["on read of CLR, after 1 read", "push 0x41 to DATA; reset"],
+        ["every 1 s, if CTRL.EN", "CH[0..3].VALUE = CH[*].LOAD - index"],
+        [
+            "always",
+            "STATUS.LEVEL = CH[0].VALUE >> 24; the interrupt line is INT.DONE or INT.ERR",
+        ],
+        ["every 1 ns", "interrupt if INT.ERR"],
+    ]
+    data = json.loads(run("show", str(path), "--json")[1])["behaviour"]
+    assert [rule["trigger"] for rule in data[2:6]] == [{"every": {"secs": 1, "nanos": 0}}] * 4
+    # What is set from time to time and assigned as well is told.
+    code, out, _ = run("check", str(path))
+    assert code == 0
+    assert "STATUS.LEVEL is assigned in" in out
+    path.write_text(path.read_text(encoding="utf-8").replace("CTRL.GO=1", "CTRL.G0=1"))
+    code, out, _ = run("check", str(path))
+    assert code == 1
+    assert 'CTRL: has no field "G0"' in out
+    assert 'did you mean "GO"?' in out
+
+
 @pytest.mark.parametrize("path", ["CTRK", "CTRL.MODEX", "CTRL.MODE.X", "CH[4]", "CTRL[0]", "[", ""])
 def test_show_of_what_is_not_there(run, path):
     code, out, err = run("show", TIMER, path)

@@ -5,7 +5,10 @@ use std::path::Path as FilePath;
 use std::sync::LazyLock;
 
 use devregs::device::{Device, Options};
-use devregs::map::{Array, BoardMap, Loaded, Map, MapErrors, Node, Path, Region, Register};
+use devregs::map::{
+    Action, Array, Behaviour, BoardMap, Expression, Loaded, Map, MapErrors, Node, Path, Region, Register,
+    Target, Trigger,
+};
 use devregs::source::Source;
 
 /// What messages call a text that is in no file.
@@ -153,10 +156,51 @@ fn check_map(loaded: &Loaded) {
         let found = map.resolve(path).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(found.offset, *offset, "{path}");
     }
+    map.behaviour.iter().for_each(|rule| check_rule(rule, map));
     let small =
         map.regions.iter().all(|region| region.size <= MOST_BYTES && region.nodes.iter().all(is_small));
     if small {
         use_device(loaded, &paths);
+    }
+}
+
+/// What a rule names is there, and its expressions come to something.
+fn check_rule(rule: &Behaviour, map: &Map) {
+    let mut targets: Vec<Target> = match &rule.trigger {
+        Trigger::Written(parts) => parts.iter().map(|(part, _)| part.clone()).collect(),
+        Trigger::Read(parts) => parts.clone(),
+        Trigger::Always | Trigger::Every(_) => Vec::new(),
+    };
+    let mut expressions: Vec<&Expression> = rule.condition.iter().collect();
+    assert!(!rule.actions.is_empty());
+    for action in &rule.actions {
+        match action {
+            Action::Set(target, value) | Action::Push(target, value) => {
+                targets.push(target.clone());
+                expressions.push(value);
+            }
+            Action::Interrupt(value) => expressions.push(value),
+            Action::Reset => {}
+        }
+    }
+    for expression in expressions {
+        let mut held = |target: &Target| {
+            targets.push(target.clone());
+            u64::MAX
+        };
+        expression.work_out(&mut held, u64::MAX, 0);
+    }
+    for target in targets {
+        let found = map.resolve(&target.path).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(
+            (found.region, found.offset, found.register.id),
+            (target.region, target.offset, target.register)
+        );
+        assert!(
+            target.width > 0 && target.lsb + target.width <= found.register.width.bits(),
+            "{}",
+            target.path
+        );
     }
 }
 

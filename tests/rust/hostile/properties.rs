@@ -112,8 +112,37 @@ proptest! {
     }
 }
 
+/// A word of an expression, or what is nearly one.
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => proptest::sample::select(vec!["+", "-", "*", "&", "|", "^", "<<", ">>", "==", "<", "and", "or"]),
+        2 => proptest::sample::select(vec!["~", "not", "(", ")", "if", "else", "index", "written", "old"]),
+        4 => proptest::sample::select(vec!["A", "A.F", "A.F == ON", "G[*].A", "G[1].A", "`a-b`", "`A`.F", "0x1_0", "7"]),
+        1 => proptest::sample::select(vec!["&&", "=", "/", "é", "`", ".", "[", "A.", "G[", "G[9].A", "08", "1.5", "\u{202e}", "$"]),
+    ]
+    .prop_map(String::from)
+}
+
 proptest! {
     #![proptest_config(config(4000))]
+
+    #[test]
+    fn words_in_any_order_are_an_expression_or_are_refused(
+        words in proptest::collection::vec((word(), prop_oneof![Just(" "), Just("")]), 0..16),
+    ) {
+        let expression: String = words.into_iter().map(|(word, space)| word + space).collect();
+        let text = format!("[device]\nname = 'x'\n[regions.r]\nsize = 0x100\n\
+            registers.A = {{ offset = 0, fields.F = {{ bits = 0, values.ON = 1 }} }}\nregisters.a-b = {{ offset = 4 }}\n\
+            groups.G = {{ offset = 8, count = 4, stride = 4, registers.A = {{ offset = 0 }} }}\n\
+            [[behaviour]]\non-write = 'A'\nset = {{ A = '{expression}' }}\n");
+        entry::map(text.as_bytes());
+        if let Err(errors) = Map::parse(&text, "x.toml") {
+            let width = expression.chars().count();
+            for error in errors.0 {
+                prop_assert!(error.line == 10 && (13..=15 + width).contains(&error.column), "{}", error);
+            }
+        }
+    }
 
     #[test]
     fn any_text_is_a_path_or_is_refused(text in prop_oneof![".{0,40}", TEXT]) {

@@ -42,6 +42,7 @@ fn the_schema_has_the_keys_of_the_reader() {
     let field = "/definitions/field/anyOf/1/properties";
     for (pointer, before, after) in [
         ("/definitions/region/properties", "", ""),
+        ("/definitions/behaviour/properties", "[[behaviour]]\n", ""),
         ("/definitions/register/properties", "registers.A = { offset = 0, ", "}"),
         ("/definitions/group/properties", "groups.G = { offset = 0, registers.A = { offset = 0 }, ", "}"),
         (field, "registers.A = { offset = 0, fields.F = { bits = 0, ", "} }"),
