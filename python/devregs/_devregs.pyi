@@ -1,6 +1,6 @@
 """The Rust core. Users import these names from `devregs`."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from os import PathLike
 from types import TracebackType
@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, Self, SupportsIndex, final, overload
 
 from typing_extensions import Buffer
 
+from .hardware import Hardware
 from .restore import Restored
 from .snapshot import Snapshot
 
@@ -34,6 +35,9 @@ class SourceError(DevregsError, OSError):
 
 class WaitTimeout(DevregsError, TimeoutError):
     """A wait ran out of time."""
+
+class ExpectationError(DevregsError, AssertionError):
+    """An access is not the one that was expected."""
 
 @final
 class Map:

@@ -30,6 +30,10 @@ class Part:
 
     __slots__ = ("_mock", "_path", "_soft")
 
+    _mock: _Mock
+    _path: str
+    _soft: Any
+
     def __init__(self, mock: _Mock, path: str, soft: Any) -> None:
         object.__setattr__(self, "_mock", mock)
         object.__setattr__(self, "_path", path)
@@ -135,6 +139,9 @@ class Hardware:
     """The whole device from its own side. Registers and groups are attributes; `hw["CH[3].CTRL"]` by path."""
 
     __slots__ = ("_device", "_mock")
+
+    _device: Device
+    _mock: _Mock
 
     def __init__(self, device: Device, mock: _Mock) -> None:
         object.__setattr__(self, "_device", device)
