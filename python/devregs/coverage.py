@@ -383,6 +383,8 @@ def main() -> None:
     parser.add_argument("script", help="the script to run")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its own arguments")
     options = parser.parse_args()
+    if not Path(options.script).exists():
+        parser.error(f"{options.script}: there is no such script")
     sys.argv = [options.script, *options.arguments]
     sys.path[0] = str(Path(options.script).resolve().parent)
     with collect() as coverage:
@@ -392,7 +394,10 @@ def main() -> None:
             sys.stdout.flush()
             sys.stderr.write("\n" + coverage.report(full=options.full))
             if options.json is not None:
-                options.json.write_text(coverage.to_json())
+                try:
+                    options.json.write_text(coverage.to_json())
+                except OSError as error:
+                    sys.exit(f"the report was not written: {error}")
 
 
 if __name__ == "__main__":
