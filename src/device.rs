@@ -108,28 +108,28 @@ impl Device {
     }
 
     /// Records accesses from now on, the last `limit` of them; all, where there is none. Views are not heard.
-    pub fn start_trace(&self, limit: Option<usize>) -> Arc<Trace> {
+    pub fn start_trace(&self, limit: Option<usize>) -> Trace {
         let (map, source) = (self.map.clone(), self.source.to_string());
-        let trace = self.tap.start_trace(Trace::new(map, source, self.interrupt.is_some(), limit));
+        let trace = Trace::start(self.tap.journal.clone(), map, source, self.interrupt.is_some(), limit);
         self.regions.iter().for_each(|region| region.set_tapped());
         trace
     }
 
     /// Ends a recording.
-    pub fn stop_trace(&self, trace: &Arc<Trace>) {
-        self.tap.stop_trace(trace);
+    pub fn stop_trace(&self, trace: &Trace) {
+        trace.stop();
         self.regions.iter().for_each(|region| region.set_tapped());
     }
 
     /// Sums accesses up in a tally from now on, which is one of the same map. Views are not heard.
     pub fn start_tally(&self, tally: Arc<Tally>) {
-        self.tap.start_tally(tally);
+        self.tap.journal.change(|listeners| listeners.tallies.push(tally));
         self.regions.iter().for_each(|region| region.set_tapped());
     }
 
     /// Sums up no more.
     pub fn stop_tally(&self, tally: &Arc<Tally>) {
-        self.tap.stop_tally(tally);
+        self.tap.journal.change(|listeners| listeners.tallies.retain(|other| !Arc::ptr_eq(tally, other)));
         self.regions.iter().for_each(|region| region.set_tapped());
     }
 

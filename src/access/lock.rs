@@ -4,6 +4,7 @@
 use std::cell::UnsafeCell;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
@@ -115,6 +116,53 @@ impl Lock {
                 REST.get().copied().unwrap_or(std::thread::yield_now)();
             }
         }
+    }
+}
+
+/// A value that one thread touches at a time, for a moment.
+#[derive(Default)]
+pub(crate) struct Locked<T> {
+    lock: Lock,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reached only through a guard, which one thread has at a time.
+unsafe impl<T: Send> Sync for Locked<T> {}
+
+/// Holds the value until dropped. The same thread must not ask for it again before.
+pub(crate) struct Held<'a, T> {
+    value: &'a UnsafeCell<T>,
+    _guard: Guard<'a>,
+}
+
+impl<T> Locked<T> {
+    /// Unlocked.
+    pub fn new(value: T) -> Locked<T> {
+        Locked { lock: Lock::default(), value: UnsafeCell::new(value) }
+    }
+
+    /// Keeps other threads out.
+    #[inline(always)]
+    pub fn lock(&self) -> Held<'_, T> {
+        Held { _guard: self.lock.hold(), value: &self.value }
+    }
+}
+
+impl<T> Deref for Held<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard keeps every other thread out.
+        unsafe { &*self.value.get() }
+    }
+}
+
+impl<T> DerefMut for Held<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard keeps every other thread out, and this is the only reference made from it.
+        unsafe { &mut *self.value.get() }
     }
 }
 

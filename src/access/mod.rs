@@ -29,7 +29,7 @@ mod registry;
 
 #[cfg(feature = "python")]
 pub(crate) use lock::REST;
-pub(crate) use lock::{Guard, Lock, SharedLock};
+pub(crate) use lock::{Guard, Held, Lock, Locked, SharedLock};
 pub(crate) use registry::{Describe, Line, Registered, enter};
 
 /// Prepares the process: the fault guard, where there is one, and the watch over forks. Called at each open, for

@@ -15,7 +15,7 @@ mod state;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::libc;
@@ -24,7 +24,7 @@ pub use clock::Pace;
 pub use slot::{Hook, HookError};
 pub use state::Gone;
 
-use crate::access::{Fault, Word};
+use crate::access::{Fault, Held, Locked, Word};
 use crate::map::{Behaviour, ByteOrder, Map, Target, mask};
 use clock::Clock;
 use line::Line;
@@ -34,7 +34,7 @@ use state::{State, key};
 
 /// A mocked device.
 pub struct Mock {
-    state: Mutex<State>,
+    state: Locked<State>,
 }
 
 /// An access on its way to a mocked region.
@@ -106,11 +106,12 @@ impl Mock {
     pub fn new(map: Arc<Map>, pace: Pace) -> io::Result<Mock> {
         let memory = Memory::new(&map)?;
         let state = State::new(map, memory, Clock::new(pace), Line::new()?);
-        Ok(Mock { state: Mutex::new(state) })
+        Ok(Mock { state: Locked::new(state) })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    #[inline(always)]
+    fn state(&self) -> Held<'_, State> {
+        self.state.lock()
     }
 
     /// The index of a region by its name.
@@ -196,12 +197,12 @@ impl Mock {
     /// Runs the hooks of an access, without holding the state: they may use the mock.
     fn run_hooks<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: Held<'a, State>,
         parts: &[Part],
         write: bool,
         value: u64,
         place: &Place,
-    ) -> Result<MutexGuard<'a, State>, Trouble> {
+    ) -> Result<Held<'a, State>, Trouble> {
         for part in parts {
             let hooks = match state.slot(part.key) {
                 Some(slot) if write => slot.write_hooks.clone(),
