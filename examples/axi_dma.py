@@ -8,9 +8,6 @@ range kept back by the device tree; the script wants its physical address.
 """
 
 import argparse
-import contextlib
-import threading
-from collections.abc import Iterator
 
 import devregs
 
@@ -37,29 +34,14 @@ def transfer(dma: devregs.Device, name: str, address: int, length: int, timeout:
     channel.DMASR.IOC_Irq = 1
 
 
-@contextlib.contextmanager
-def play_hardware(dma: devregs.Device, name: str) -> Iterator[None]:
-    """Let the mock take a reset, run and complete. Writes of a region go below its registers."""
-    done, regs, channel = threading.Event(), dma.regions.regs, dma[name]
-
-    def run() -> None:
-        while not done.wait(0.001):
-            control = channel.DMACR.decode(channel.DMACR.read())
-            if control["Reset"]:
-                regs.write(channel.DMASR.offset, channel.DMASR.encode(Halted=1))
-                regs.write(channel.DMACR.offset, channel.DMACR.reset or 0)
-            elif control["RS"] and not channel.LENGTH.read():
-                regs.write(channel.DMASR.offset, 0)
-            elif control["RS"]:
-                regs.write(channel.DMASR.offset, channel.DMASR.encode(Idle=1, IOC_Irq=1, Halted=0))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+def play_hardware(dma: devregs.Device, name: str) -> None:
+    """Let the mock take a reset, run and complete: what the device does by itself."""
+    control, status, length = (f"{name}.{register}" for register in ("DMACR", "DMASR", "LENGTH"))
+    dma.hw.rule(
+        on_write=f"{control}.Reset=1", after=1e-3, set={control: dma[control].reset, status: 1}
+    )
+    dma.hw.rule(on_write=f"{control}.RS=1", set={f"{status}.Halted": 0})
+    dma.hw.rule(on_write=length, after=1e-3, set={f"{status}.Idle": 1, f"{status}.IOC_Irq": 1})
 
 
 def main() -> None:
@@ -69,9 +51,9 @@ def main() -> None:
     parser.add_argument("--address", type=lambda text: int(text, 0), default=0x1000_0000)
     parser.add_argument("--length", type=lambda text: int(text, 0), default=1024)
     options = parser.parse_args()
-    with devregs.open("axi-dma", options.source) as dma, contextlib.ExitStack() as stack:
+    with devregs.open("axi-dma", options.source) as dma:
         if options.source == "mock:":
-            stack.enter_context(play_hardware(dma, options.channel))
+            play_hardware(dma, options.channel)
         transfer(dma, options.channel, options.address, options.length, timeout=1.0)
         print(f"{options.channel}: {dma[options.channel].LENGTH.read()} bytes")
 
