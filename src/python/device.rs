@@ -114,7 +114,12 @@ impl PyDevice {
         let map = self.device.map();
         let steps = steps.map(|steps| steps.into_iter().map(|step| step.made(map)).collect::<PyResult<_>>());
         let script = steps.transpose()?.map(|steps| Script::expect(map.clone(), steps));
-        self.device.set_script(script);
+        let expects = script.is_some();
+        if let Some(before) = self.device.set_script(script).filter(|_| expects) {
+            self.device.set_script(Some(before));
+            let reason = "accesses are expected of it already: let that end first, or list all in one place";
+            return Err(Failed(Error::Refused { at: self.name().into(), reason: reason.into() }).into());
+        }
         Ok(())
     }
 

@@ -149,7 +149,7 @@ def test_expectations_hold_to_the_end_of_the_test(pytester):
     pytester.makepyfile(
         """
         import pytest
-        from devregs.testing import ExpectationError, read, write
+        from devregs.testing import ExpectationError, expect, read, write
 
         def test_done(devregs_mock, devregs_expect):
             gpio = devregs_mock("pl061")
@@ -167,11 +167,28 @@ def test_expectations_hold_to_the_end_of_the_test(pytester):
             devregs_expect(gpio, write("DIR", 1))
             gpio.DIR.write(2)
 
+        def test_another_that_the_driver_hides(devregs_mock, devregs_expect):
+            gpio = devregs_mock("pl061")
+            devregs_expect(gpio, write("DIR", 1))
+            try:
+                gpio.DIR.write(2)
+            except Exception:
+                gpio.DIR.write(1)
+
         def test_the_first_call_not_done(devregs_mock, devregs_expect):
             gpio = devregs_mock("pl061")
             devregs_expect(gpio, write("DIR", 1))
             with pytest.raises(ExpectationError):
                 devregs_expect(gpio, write("IS", 1))
+
+        def test_one_at_a_time(devregs_mock, devregs_expect):
+            gpio = devregs_mock("pl061")
+            devregs_expect(gpio, write("DIR", 1))
+            with pytest.raises(PermissionError, match="expected of it already"):
+                with expect(gpio, write("IS", 1)):
+                    pass
+            with pytest.raises(ExpectationError):
+                gpio.IS.write(1)
 
         def test_wrong_expectation(devregs_mock, devregs_expect):
             with pytest.raises(ValueError, match="DRI"):
@@ -194,7 +211,7 @@ def test_expectations_hold_to_the_end_of_the_test(pytester):
     )
     result = pytester.runpytest("-rA")
     # No errors: what was not done is a failure of the test, and is told once.
-    result.assert_outcomes(passed=4, failed=3)
+    result.assert_outcomes(passed=4, failed=5)
     result.stdout.fnmatch_lines(
         [
             "*_ test_not_done _*",
@@ -204,6 +221,8 @@ def test_expectations_hold_to_the_end_of_the_test(pytester):
             "*write  DIR  0x0000_0001*",
             "*_ test_another _*",
             "*ExpectationError: pl061: access 1 is not*",
+            "*_ test_another_that_the_driver_hides _*",
+            "> * 1 write  DIR  0x0000_0001 *write  DIR  0x0000_0002*",
         ]
     )
     result.stdout.no_fnmatch_line("*pytest_plugin.py*")
