@@ -1,10 +1,10 @@
-"""Which registers, fields and named values a run read and wrote.
+"""Which registers, fields and named values a run read and wrote: in a block, or of a whole script.
 
-with devregs.coverage.collect() as coverage:
-    run()
-print(coverage)
+>>> with devregs.coverage.collect() as coverage:
+...     run()
+>>> print(coverage)
 
-python -m devregs.coverage script.py --its-options
+$ python -m devregs.coverage script.py --its-options
 """
 
 from __future__ import annotations

@@ -140,9 +140,6 @@ class Hardware:
 
     __slots__ = ("_device", "_mock")
 
-    _device: Device
-    _mock: _Mock
-
     def __init__(self, device: Device, mock: _Mock) -> None:
         object.__setattr__(self, "_device", device)
         object.__setattr__(self, "_mock", mock)
@@ -177,7 +174,8 @@ class Hardware:
     @property
     def time(self) -> float:
         """Seconds since the mock was made, by its own clock."""
-        return self._mock.now()
+        now: float = self._mock.now()
+        return now
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and what is due in it happen. Takes no real time."""

@@ -118,7 +118,8 @@ impl PyDevice {
         if let Some(before) = self.device.set_script(script).filter(|_| expects) {
             self.device.set_script(Some(before));
             let reason = "accesses are expected of it already: let that end first, or list all in one place";
-            return Err(Failed(Error::Refused { at: self.name().into(), reason: reason.into() }).into());
+            let (at, reason) = (self.name().into(), reason.into());
+            return Err(Failed(crate::error::Error::Refused { at, reason }).into());
         }
         Ok(())
     }
