@@ -332,6 +332,6 @@ def pytest_terminal_summary(
         return
     terminalreporter.section("devregs: coverage")
     if config.getoption("devregs_cov"):
-        terminalreporter.write(state.coverage.report(full=config.get_verbosity() > 0))
+        terminalreporter.write(state.coverage.report(full=config.getoption("verbose") > 0))
     for line in state.lost:
         terminalreporter.write_line(f"devregs: {line}", red=True)
