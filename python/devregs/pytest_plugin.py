@@ -6,6 +6,7 @@ pytest finds it where devregs is installed. Nothing is watched unless a fixture 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,17 +22,20 @@ if TYPE_CHECKING:
     from .coverage import Coverage
     from .testing import Step
 
+# How many lines of a device's accesses a report shows, and how many accesses are kept for them: a loop that polls
+# makes one line of thousands.
 LIMIT = 50
+KEPT = 100_000
 OUTPUT = "devregs_coverage"
 
 
 class Watched:
     """A device whose accesses are recorded, to show them where a test fails."""
 
-    def __init__(self, device: Device, label: str, limit: int) -> None:
-        self.label, self.limit = label, limit
+    def __init__(self, device: Device, label: str) -> None:
+        self.label = label
         self.device = weakref.ref(device)
-        self.trace: Trace = device.trace(limit)
+        self.trace: Trace = device.trace(KEPT)
         self.trace.start()
 
     def gone(self) -> bool:
@@ -64,7 +68,7 @@ class State:
             if watched.device() is device:
                 watched.label = label
                 return
-        self.watched.append(Watched(device, label, self.limit))
+        self.watched.append(Watched(device, label))
 
 
 STATE = pytest.StashKey[State]()
@@ -81,7 +85,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--devregs-trace-limit",
         type=_limit,
         metavar="N",
-        help=f"show at most the last N accesses of a device, 0 for none (default: {LIMIT})",
+        help=f"show the last N lines of a device's accesses, 0 for none (default: {LIMIT}); equal ones in a row are one line",
     )
     group.addoption(
         "--devregs-cov",
@@ -273,9 +277,26 @@ def _sections(state: State) -> Iterator[tuple[str, str]]:
             continue
         titles[watched.label] = number = titles.get(watched.label, 0) + 1
         again = f" ({number})" if number > 1 else ""
-        if dropped:
-            text = f"the last {watched.limit}; --devregs-trace-limit={watched.limit + dropped} shows {dropped} more\n{text}"
-        yield f"devregs: accesses of {watched.label}{again}", text
+        yield f"devregs: accesses of {watched.label}{again}", _shown(text, dropped, state.limit)
+
+
+def _shown(transcript: str, dropped: int, limit: int) -> str:
+    """The end of a transcript, with one line for equal accesses in a row and their count."""
+    lines: list[str] = []
+    for what, alike in itertools.groupby(
+        transcript.splitlines(), lambda line: line.split(" ms ", 1)[1]
+    ):
+        first, *others = alike
+        count = f"  ({len(others) + 1} times)" if others else ""
+        lines.append(f"{first.split(' ms ', 1)[0]} ms {what}{count}")
+    above = []
+    if dropped:
+        above.append(f"only the last {KEPT} of {KEPT + dropped} accesses were kept")
+    if len(lines) > limit:
+        above.append(
+            f"the last {limit} lines; --devregs-trace-limit={len(lines)} shows {len(lines) - limit} more"
+        )
+    return "\n".join([*above, *lines[-limit:], ""])
 
 
 # Coverage. With pytest-xdist each worker hands over what it has, and the controller reports.

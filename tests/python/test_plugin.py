@@ -109,11 +109,52 @@ def test_the_transcript_is_of_this_test_and_its_end(pytester):
     result = pytester.runpytest("--devregs-trace", "--devregs-trace-limit=3")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
-        ["*accesses of pl061 at mock:*", "the last 3; --devregs-trace-limit=7 shows 4 more"]
+        ["*accesses of pl061 at mock:*", "the last 3 lines; --devregs-trace-limit=7 shows 4 more"]
     )
     output = result.stdout.str()
     assert output.count("write  DIR") == 3
     assert "write  IS" not in output
+
+
+def test_a_loop_that_polls_takes_one_line(pytester):
+    pytester.makepyfile(
+        """
+        import devregs, pytest
+
+        def test_it(devregs_mock):
+            gpio = devregs_mock("pl061", clock="virtual")
+            gpio.DIR.write(1)
+            gpio.RIS.wait(PIN=1, timeout=0.001)
+        """
+    )
+    result = pytester.runpytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*WaitTimeout*",
+            "* devregs: accesses of pl061 at mock: *",
+            "* ms  write  DIR  0x0000_0001*",
+            "* ms  read   RIS  0x0000_0000  PIN=0  (* times)",
+        ]
+    )
+    assert result.stdout.str().count("read   RIS") == 1
+
+
+def test_accesses_that_were_not_kept_are_told(pytester, monkeypatch):
+    monkeypatch.setattr("devregs.pytest_plugin.KEPT", 10)
+    pytester.makepyfile(
+        """
+        def test_it(devregs_mock):
+            gpio = devregs_mock("pl061")
+            for _ in range(25):
+                gpio.DIR.read()
+            assert False
+        """
+    )
+    result = pytester.runpytest()
+    result.stdout.fnmatch_lines(
+        ["only the last 10 of 25 accesses were kept", "*read   DIR  0x0000_0000  (10 times)"]
+    )
 
 
 def test_other_devices_are_recorded_only_where_asked(pytester):
