@@ -13,11 +13,12 @@ use std::time::Duration;
 #[cfg(feature = "python")]
 pub(crate) use region::Refusal;
 pub use region::Region;
+use region::Viewed;
 pub use register::{Register, RegisterClass};
 
 use tap::{Failure, Tap};
 
-use crate::access::{Lock, SharedLock, prepare};
+use crate::access::{Lock, SharedLock, TRAPS, prepare};
 use crate::error::{Error, Result, SourceError};
 use crate::map::{Map, Node};
 use crate::mock::{Mock, Pace};
@@ -35,11 +36,13 @@ pub struct Options {
     pub root: PathBuf,
     /// How the time of a mock passes.
     pub pace: Pace,
+    /// Let a mock behave for views as well, where the machine can trap their accesses.
+    pub trap: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { verify: true, shared: false, root: Path::new("/").into(), pace: Pace::Real }
+        Options { verify: true, shared: false, root: Path::new("/").into(), pace: Pace::Real, trap: true }
     }
 }
 
@@ -69,10 +72,17 @@ impl Device {
             let mapped = map_region(&attached, region)?;
             let lock = match options.shared && region.access.writable() {
                 true => Lock::shared(SharedLock::new(mapped.file, mapped.place, region.size)),
-                false => Lock::default(),
+                false => Lock::new(),
             };
-            regions.push(Region::new(map.clone(), index, mapped.mapping, mapped.physical, lock, tap.clone()));
+            let trapped = TRAPS && options.trap && tap.mock.is_some() && !region.nodes.is_empty();
+            let viewed = match trapped {
+                true => Some(Viewed::new(map_region(&attached, region)?.mapping)),
+                false => None,
+            };
+            let (mapping, physical) = (mapped.mapping, mapped.physical);
+            regions.push(Region::new(map.clone(), index, mapping, physical, lock, tap.clone(), viewed));
         }
+        attached.mapped();
         let interrupt = attached.interrupt()?.map(Arc::new);
         let device = Device { map, source: source.clone(), regions, interrupt, tap };
         // A recording begins behind the open.

@@ -11,6 +11,7 @@ mod line;
 mod memory;
 mod slot;
 mod state;
+mod views;
 
 use std::fmt;
 use std::fs::File;
@@ -23,6 +24,7 @@ use nix::libc;
 pub use clock::Pace;
 pub use slot::{Hook, HookError};
 pub use state::Gone;
+pub(crate) use views::Views;
 
 use crate::access::{Fault, Held, Locked, Word};
 use crate::map::{Behaviour, ByteOrder, Map, Target, mask};
@@ -105,7 +107,7 @@ impl Mock {
     /// The memory cannot be had; a map whose reset values would fill the machine.
     pub fn new(map: Arc<Map>, pace: Pace) -> io::Result<Mock> {
         let memory = Memory::new(&map)?;
-        let state = State::new(map, memory, Clock::new(pace), Line::new()?);
+        let state = State::new(map, memory, Clock::new(pace), Line::new());
         Ok(Mock { state: Locked::new(state) })
     }
 
@@ -114,15 +116,25 @@ impl Mock {
         self.state.lock()
     }
 
+    /// Software has mapped all it wants: the file is given back.
+    pub(crate) fn mapped(&self) {
+        self.state().memory.forget_file();
+    }
+
     /// The index of a region by its name.
     pub(crate) fn region(&self, name: &str) -> Option<usize> {
         self.state().map.regions.iter().position(|region| region.name == name)
     }
 
+    /// Whether a region has registers that are more than memory.
+    pub(crate) fn behaves(&self, region: usize) -> bool {
+        self.state().behaves(region)
+    }
+
     /// The file that software maps, and where a region begins in it.
     pub(crate) fn place(&self, region: usize) -> io::Result<(File, u64)> {
         let state = self.state();
-        let (file, start) = state.memory.place(region);
+        let (file, start) = state.memory.place(region)?;
         Ok((file.try_clone()?, start))
     }
 

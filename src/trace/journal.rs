@@ -17,7 +17,6 @@ const RECORDING: u8 = 1;
 const SCRIPTED: u8 = 2;
 
 /// The listeners of one device.
-#[derive(Default)]
 pub(crate) struct Journal {
     state: AtomicU8,
     listeners: Locked<Listeners>,
@@ -49,6 +48,12 @@ pub(super) struct Tape {
     limit: usize,
     pub records: VecDeque<Packed>,
     pub dropped: u64,
+}
+
+impl Default for Journal {
+    fn default() -> Journal {
+        Journal { state: AtomicU8::new(SILENT), listeners: Locked::new(Listeners::default()) }
+    }
 }
 
 impl Journal {
