@@ -117,13 +117,16 @@ def mock_board(
     *,
     clock: Literal["real", "virtual"] = "real",
     access_time: float = 1e-7,
+    trap: bool = True,
 ) -> Board:
     """A board whose devices are mocks, all of them, whatever their sources.
 
-    `clock` and `access_time` are those of `mock`; each device has its own clock. Raises MapError
+    `clock`, `access_time` and `trap` are those of `mock`; each device has its own clock. Raises MapError
     where the board map is wrong.
     """
-    return _open_all(path, lambda entry: mock(entry["map"], clock=clock, access_time=access_time))
+    return _open_all(
+        path, lambda entry: mock(entry["map"], clock=clock, access_time=access_time, trap=trap)
+    )
 
 
 def _open_all(path: str | PathLike[str], open_one: Callable[[dict[str, Any]], Device]) -> Board:
