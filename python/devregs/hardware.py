@@ -33,6 +33,10 @@ class Part:
     _path: str
     _soft: Any
 
+    _mock: _Mock
+    _path: str
+    _soft: Any
+
     def __init__(self, mock: _Mock, path: str, soft: Any) -> None:
         object.__setattr__(self, "_mock", mock)
         object.__setattr__(self, "_path", path)
@@ -192,7 +196,8 @@ class Hardware:
     @property
     def time(self) -> float:
         """Seconds since the mock was made, by its own clock."""
-        return self._mock.now()
+        now: float = self._mock.now()
+        return now
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and what is due in it happen. Takes no real time."""

@@ -65,9 +65,9 @@ def anything(path: str | None = None) -> Step:
 def expect(device: Device, *steps: Step) -> Iterator[None]:
     """Let only these accesses pass, in this order, while the block runs.
 
-    Raises ExpectationError out of the first access that is another one, and at the end of the block if
-    some were not made; it shows what was expected and what was done, side by side. Accesses through
-    views are not seen.
+    Raises ExpectationError out of an access that is another one, and at the end of the block if some
+    were not made, or if that error was caught inside; it shows what was expected and what was done,
+    side by side. AccessError where accesses are expected already. Accesses through views are not seen.
     """
     device._expect([_raw(device, step) for step in steps])
     try:

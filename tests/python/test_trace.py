@@ -53,6 +53,7 @@ def test_each_access_is_recorded_once_with_what_was_meant(kit):
         0x14,
     )
     assert str(log[6]).split() == ["write", "CTRL", "0x0000_0031", "EN=1", "MODE=FAST"]
+    assert [entry.op for entry in log[-3:]] == ["read", "read", "write"]
     with pytest.raises(IndexError, match="has 11 accesses, and no number 11"):
         log[11]
 
