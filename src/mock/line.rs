@@ -39,6 +39,11 @@ impl Line {
         self.read.try_clone()
     }
 
+    /// How many events there were.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
     /// The device drives the line.
     pub fn drive(&mut self, level: bool) {
         self.level = level;

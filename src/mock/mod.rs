@@ -9,6 +9,7 @@ mod cell;
 mod clock;
 mod line;
 mod memory;
+mod shared;
 mod slot;
 mod state;
 
@@ -21,6 +22,8 @@ use std::time::Duration;
 use nix::libc;
 
 pub use clock::Pace;
+pub use memory::Backing;
+pub use shared::SyncError;
 pub use slot::{Hook, HookError};
 pub use state::Gone;
 
@@ -106,6 +109,18 @@ impl Mock {
     pub fn new(map: Arc<Map>, pace: Pace) -> io::Result<Mock> {
         let memory = Memory::new(&map)?;
         let state = State::new(map, memory, Clock::new(pace), Line::new()?);
+        Ok(Mock { state: Mutex::new(state) })
+    }
+
+    /// A mock whose memory is a file that other processes map. What they write is seen by [`Mock::sync`].
+    ///
+    /// # Errors
+    /// The file cannot be opened and mapped, or is too short; the map has too many registers to look at.
+    pub fn shared(map: Arc<Map>, pace: Pace, backing: &Backing) -> io::Result<Mock> {
+        let memory = Memory::shared(&map, backing)?;
+        let mut state = State::new(map, memory, Clock::new(pace), Line::new()?);
+        state.share()?;
+        state.catch_up();
         Ok(Mock { state: Mutex::new(state) })
     }
 
@@ -337,10 +352,15 @@ impl Mock {
     }
 
     /// Software enables the interrupt, or disables it.
-    pub(crate) fn enable_interrupt(&self, on: bool) {
+    pub fn enable_interrupt(&self, on: bool) {
         let mut state = self.state();
         state.catch_up();
         state.line.enable(on);
+    }
+
+    /// How many interrupts have come: 32 bits, so it wraps.
+    pub fn interrupts(&self) -> u32 {
+        self.state().line.count()
     }
 
     /// What becomes readable when an interrupt has come.

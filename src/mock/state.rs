@@ -12,6 +12,7 @@ use super::cell::{Bits, Cell};
 use super::clock::Clock;
 use super::line::Line;
 use super::memory::{Memory, Shape, initial};
+use super::shared::Shared;
 use super::slot::{Key, Slot, Waiting};
 use crate::map::{Action, Behaviour, Delay, Expression, Map, Node, OnWrite, Scope, Target, Trigger, mask};
 
@@ -25,7 +26,7 @@ pub(super) struct State {
     pub line: Line,
     pub rules: Vec<Arc<Behaviour>>,
     /// Of each register, by its number.
-    kinds: Vec<Kind>,
+    pub kinds: Vec<Kind>,
     slots: HashMap<Key, Slot, BuildHasherDefault<Mix>>,
     /// Rules that drive the interrupt line.
     levels: Vec<usize>,
@@ -35,6 +36,8 @@ pub(super) struct State {
     depth: Counter<u32>,
     /// The whole device is gone.
     pub gone: Option<Gone>,
+    /// Other processes map the memory.
+    pub shared: Option<Shared>,
 }
 
 /// How a device is gone.
@@ -86,6 +89,7 @@ impl State {
             serial: 0,
             depth: Counter::new(0),
             gone: None,
+            shared: None,
         };
         for region in &map.regions {
             state.find_shared(&region.nodes, region, 0);
@@ -170,8 +174,19 @@ impl State {
         self.timers.push(Reverse(Due { at, serial: self.serial, rule, written, old }));
     }
 
-    /// Does what is due.
+    /// Does what is due: what other processes have written first.
     pub fn catch_up(&mut self) {
+        if self.shared.is_some() {
+            self.notice();
+            self.act();
+            self.present();
+        } else {
+            self.act();
+        }
+    }
+
+    /// Lets the rules act whose time has come.
+    fn act(&mut self) {
         let Some(Reverse(first)) = self.timers.peek() else { return };
         let now = self.clock.now();
         if first.at > now {
@@ -210,7 +225,9 @@ impl State {
         let only_hidden = kind.cell.hidden & !kind.cell.shown;
         let value = match slot.and_then(|slot| slot.value) {
             Some(value) => value,
-            None if kind.backed => self.memory.get(&kind.shape, key.1),
+            None if kind.backed && !slot.is_some_and(|slot| slot.apart) => {
+                self.memory.get(&kind.shape, key.1)
+            }
             None if kind.cell.fifo.is_some() => 0,
             None => kind.initial,
         };
@@ -260,7 +277,8 @@ impl State {
     /// Keeps what a register holds, and lets the memory show it.
     pub fn keep(&mut self, key: Key, bits: Bits) {
         let kind = &self.kinds[key.0 as usize];
-        let (backed, hides) = (kind.backed, kind.cell.hidden != 0);
+        let apart = self.slots.get(&key).is_some_and(|slot| slot.apart);
+        let (backed, hides) = (kind.backed && !apart, kind.cell.hidden != 0);
         if backed {
             self.memory.set(&kind.shape, key.1, bits.value);
         }
@@ -316,7 +334,10 @@ impl State {
     }
 
     /// Lets the memory show what a read would give.
-    pub fn show(&self, key: Key) {
+    pub fn show(&mut self, key: Key) {
+        if self.slot(key).is_some_and(|slot| slot.apart) {
+            return self.present_place(key);
+        }
         let kind = self.kind(key);
         if kind.cell.shown != 0 {
             self.memory.set(&kind.shape, key.1, self.shown(key));
@@ -478,6 +499,7 @@ impl State {
     pub fn reset(&mut self) {
         // It could be filled before, so it can now.
         let _ = self.memory.fill(&self.map);
+        self.forget_faces();
         for slot in self.slots.values_mut() {
             (slot.value, slot.hidden, slot.spent) = (None, None, 0);
             slot.received.clear();
@@ -493,6 +515,16 @@ impl State {
         let mut keys = Vec::new();
         self.map.regions[region].each_in(span, &mut |register, offset| keys.push((register.id, offset)));
         keys
+    }
+
+    /// The registers that have something beside the memory.
+    pub fn slot_keys(&self) -> Vec<Key> {
+        self.slots.keys().copied().collect()
+    }
+
+    /// How many they are.
+    pub fn slot_count(&self) -> usize {
+        self.slots.len()
     }
 
     /// All that have something beside the memory.
