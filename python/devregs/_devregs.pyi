@@ -440,7 +440,7 @@ def mock(
     """
 
 def _shared_mock(
-    map: str | PathLike[str] | Map, path: str | PathLike[str], starts: list[int]
+    map: str | PathLike[str] | Map, path: str | PathLike[str], starts: list[int], mark: bool
 ) -> Device: ...
 def _watch_opens(function: Callable[[Device], Any], /) -> bool: ...
 def builtin_maps() -> list[str]:

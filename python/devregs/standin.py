@@ -143,20 +143,23 @@ def serve(
     *,
     name: str | None = None,
     poll: float = 0.001,
+    mark: bool = False,
     seen: Seen | None = None,
 ) -> Iterator[StandIn]:
     """Let other programs map a mock of this device map as UIO device `name`, while the block runs.
 
     `at`: the folder to make the tree in; it is made if it is not there, must be empty, and is empty
     again at the end. Without it, a new one among the temporary files. `name`: by default the map's.
-    `poll`: seconds between two looks at what others have written. `seen`: called with source, register
-    and value of each write that was seen, in another thread.
+    `poll`: seconds between two looks at what others have written. `mark`: let registers whose bits act
+    when written show 1 in the highest bit that no field covers, so that a write of 1 to a bit that is
+    shown as 1 is seen, if it leaves the mark 0. `seen`: called with source, register and value of each
+    write that was seen, in another thread.
 
     Raises SourceError where the folder cannot be used; at the end of the block, what a hook raised.
     """
     device_map = map if isinstance(map, Map) else load(map)
     with serve_devices(
-        [(device_map, f"uio:{name or device_map.name}")], at, poll=poll, seen=seen
+        [(device_map, f"uio:{name or device_map.name}")], at, poll=poll, mark=mark, seen=seen
     ) as made:
         yield made
 
@@ -167,6 +170,7 @@ def serve_board(
     at: str | os.PathLike[str] | None = None,
     *,
     poll: float = 0.001,
+    mark: bool = False,
     seen: Seen | None = None,
 ) -> Iterator[StandIn]:
     """The same with all devices of a board map, whose sources must be `uio:NAME` or `uio:NUMBER`."""
@@ -178,7 +182,7 @@ def serve_board(
                 "write a board map for the test with uio: in its place"
             )
         devices.append((entry["map"], entry["source"]))
-    with serve_devices(devices, at, poll=poll, seen=seen) as made:
+    with serve_devices(devices, at, poll=poll, mark=mark, seen=seen) as made:
         yield made
 
 
@@ -188,6 +192,7 @@ def serve_devices(
     at: str | os.PathLike[str] | None,
     *,
     poll: float,
+    mark: bool,
     seen: Seen | None,
 ) -> Iterator[StandIn]:
     """The same with these maps, each at its source."""
@@ -202,7 +207,7 @@ def serve_devices(
         made = StandIn(root, [])
         lines = []
         for (device_map, source), index in zip(devices, numbers, strict=True):
-            served = build(root, device_map, source, index)
+            served = build(root, device_map, source, index, mark)
             stack.callback(served.device.close)
             made.devices.append(served)
             line = IrqSocket(mock_of(served.device), served.node, served.sysfs / "event")
@@ -271,7 +276,7 @@ def layout(data: dict[str, Any]) -> tuple[list[UioMap], list[int]]:
     return maps, [starts[region["name"]] for region in data["regions"]]
 
 
-def build(root: Path, device_map: Map, source: str, index: int) -> Served:
+def build(root: Path, device_map: Map, source: str, index: int, mark: bool) -> Served:
     """Make the files of one device, and the mock over them."""
     import json
 
@@ -307,7 +312,7 @@ def build(root: Path, device_map: Map, source: str, index: int) -> Served:
     with node.open("xb") as file:
         file.truncate(maps[-1].start + maps[-1].size)
     regions = dict(zip((region["name"] for region in data["regions"]), starts, strict=True))
-    device = _shared_mock(device_map, node, starts)
+    device = _shared_mock(device_map, node, starts, mark)
     return Served(source, index, name, root, maps, regions, device)
 
 

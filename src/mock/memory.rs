@@ -31,6 +31,9 @@ pub struct Backing {
     pub path: PathBuf,
     /// Where each region of the map begins in it, in bytes.
     pub starts: Vec<u64>,
+    /// Registers whose bits act when written show the highest bit that no field covers as 1: a write that leaves it 0
+    /// is then seen even where all other bits are as they are shown.
+    pub mark: bool,
 }
 
 /// The bytes of a mock, and the hardware's own mapping of them.

@@ -119,7 +119,7 @@ impl Mock {
     pub fn shared(map: Arc<Map>, pace: Pace, backing: &Backing) -> io::Result<Mock> {
         let memory = Memory::shared(&map, backing)?;
         let mut state = State::new(map, memory, Clock::new(pace), Line::new()?);
-        state.share()?;
+        state.share(backing.mark)?;
         state.catch_up();
         Ok(Mock { state: Mutex::new(state) })
     }
@@ -286,13 +286,17 @@ impl Mock {
 
     /// Runs a hook at each read of the register of `target`, before it: with what would be read, of the target's bits.
     pub fn on_read(&self, target: Target, hook: Hook) {
-        self.state().slot_mut(key(&target)).read_hooks.push(Attached { target, hook });
+        let mut state = self.state();
+        state.slot_mut(key(&target)).read_hooks.push(Attached { target, hook });
+        state.catch_up();
     }
 
     /// Runs a hook at each write of the register of `target`, after the map's effects and rules: with what was written
     /// to the target's bits.
     pub fn on_write(&self, target: Target, hook: Hook) {
-        self.state().slot_mut(key(&target)).write_hooks.push(Attached { target, hook });
+        let mut state = self.state();
+        state.slot_mut(key(&target)).write_hooks.push(Attached { target, hook });
+        state.catch_up();
     }
 
     /// Takes all hooks away.
@@ -308,7 +312,9 @@ impl Mock {
 
     /// Adds rules behind those that are there.
     pub fn add_rules(&self, rules: Vec<Behaviour>) {
-        self.state().add_rules(rules);
+        let mut state = self.state();
+        state.add_rules(rules);
+        state.catch_up();
     }
 
     /// Accesses of the register fail on the bus, so many times or for good.

@@ -22,8 +22,10 @@ const UNREAD: u64 = 0xa5a5_a5a5_a5a5_a5a5;
 pub(super) struct Shared {
     /// In the order of their places; none shares a byte with another.
     faces: Vec<Face>,
-    /// How many registers had something beside the memory when the faces were made.
+    /// How many registers had something beside the memory when the faces were made; 0 for faces to be made anew.
     slots: usize,
+    /// Faces have marks.
+    mark: bool,
     /// What others have written, oldest first, until it is asked for.
     noticed: Vec<(Key, u64)>,
 }
@@ -34,6 +36,10 @@ struct Face {
     shape: Shape,
     /// It is the only register there.
     alone: bool,
+    /// A bit that is shown as 1 and means nothing; 0 for none.
+    mark: u64,
+    /// Rules assign to it: what other registers hold decides.
+    assigned: bool,
     /// What the memory shows, as far as the mock has seen.
     shown: u64,
 }
@@ -95,7 +101,7 @@ pub enum SyncError {
 
 impl State {
     /// Looks from now on at all registers that are more than memory.
-    pub fn share(&mut self) -> io::Result<()> {
+    pub fn share(&mut self, mark: bool) -> io::Result<()> {
         let mut keys = Vec::new();
         for region in &self.map.regions {
             self.find_faces(&region.nodes, 0, &mut keys)?;
@@ -104,7 +110,14 @@ impl State {
         keys.extend(self.slot_keys());
         let mut faces: Vec<Face> = keys
             .into_iter()
-            .map(|key| Face { key, shape: self.kind(key).shape, alone: true, shown: 0 })
+            .map(|key| Face {
+                key,
+                shape: self.kind(key).shape,
+                alone: true,
+                mark: 0,
+                assigned: false,
+                shown: 0,
+            })
             .collect();
         // Of registers in one place the widest is looked at, and of like ones that which can be read.
         faces.sort_by_key(|face| {
@@ -115,8 +128,13 @@ impl State {
         for face in &mut faces {
             let keys = self.keys_in(face.shape.region, face.key.1..face.end());
             face.alone = keys.len() == 1;
+            if mark && face.alone {
+                let spare = self.kind(face.key).cell.spare;
+                face.mark = spare.checked_ilog2().map_or(0, |bit| 1 << bit);
+            }
             for key in keys {
                 self.set_apart(key);
+                face.assigned |= self.slot(key).is_some_and(|slot| !slot.assigned.is_empty());
             }
             face.shown = match self.face_at(face.key) {
                 Some(before) if self.faces()[before].key == face.key => self.faces()[before].shown,
@@ -124,7 +142,7 @@ impl State {
             };
         }
         let noticed = self.shared.take().map_or(Vec::new(), |shared| shared.noticed);
-        self.shared = Some(Shared { faces, slots: self.slot_count(), noticed });
+        self.shared = Some(Shared { faces, mark, slots: self.slot_count(), noticed });
         Ok(())
     }
 
@@ -172,10 +190,12 @@ impl State {
 
     /// Does what the map and the rules say of each word that others have written.
     pub fn notice(&mut self) {
-        if self.shared.as_ref().is_some_and(|shared| shared.slots != self.slot_count()) {
-            // There are new rules or hooks. That they are not too many is up to who made them.
-            let _ = self.share();
-        }
+        let mark = match &self.shared {
+            Some(shared) if shared.slots != self.slot_count() => Some(shared.mark),
+            _ => None,
+        };
+        // There are new rules or hooks. That the map's registers are not too many is known.
+        let _ = mark.map(|mark| self.share(mark));
         for index in 0..self.faces().len() {
             let face = &self.faces()[index];
             let (key, place) = (face.key, face.place());
@@ -183,12 +203,13 @@ impl State {
             if now == face.shown {
                 continue;
             }
+            let written = now & !face.mark;
             let Some(shared) = &mut self.shared else { return };
             shared.faces[index].shown = now;
             if self.gone != Some(Gone::Ones) {
-                shared.noticed.push((key, now));
+                shared.noticed.push((key, written));
                 for part in self.parts(&place) {
-                    self.after_write(part.key, part.of(now, &place), part.lanes);
+                    self.after_write(part.key, part.of(written, &place), part.lanes);
                 }
             }
             self.present_face(index);
@@ -198,7 +219,12 @@ impl State {
 
     /// Lets the memory show others what their reads give.
     pub fn present(&mut self) {
-        (0..self.faces().len()).for_each(|index| self.present_face(index));
+        let all = std::mem::take(&mut self.touched);
+        for index in 0..self.faces().len() {
+            if all || self.faces()[index].assigned {
+                self.present_face(index);
+            }
+        }
     }
 
     /// The same where one register lies.
@@ -210,9 +236,18 @@ impl State {
 
     /// The memory is as after a reset, whatever others had written.
     pub fn forget_faces(&mut self) {
+        self.touched = true;
         let Some(shared) = &mut self.shared else { return };
         for face in &mut shared.faces {
             face.shown = self.memory.get(&face.shape, face.key.1);
+        }
+    }
+
+    /// There are new rules: they may be on registers that were plain memory.
+    pub fn outdate_faces(&mut self) {
+        self.touched = true;
+        if let Some(shared) = &mut self.shared {
+            shared.slots = 0;
         }
     }
 
@@ -243,7 +278,7 @@ impl State {
     fn face_value(&self, face: &Face) -> u64 {
         let word = face.shape.word;
         if face.alone && self.kind(face.key).cell.shown != 0 {
-            return self.shown(face.key);
+            return self.shown(face.key) | face.mark;
         }
         let mut parts = self.parts(&face.place());
         parts.retain(|part| self.kind(part.key).cell.shown != 0);

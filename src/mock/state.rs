@@ -38,6 +38,8 @@ pub(super) struct State {
     pub gone: Option<Gone>,
     /// Other processes map the memory.
     pub shared: Option<Shared>,
+    /// A read may give something else than what was shown last.
+    pub touched: bool,
 }
 
 /// How a device is gone.
@@ -90,6 +92,7 @@ impl State {
             depth: Counter::new(0),
             gone: None,
             shared: None,
+            touched: false,
         };
         for region in &map.regions {
             state.find_shared(&region.nodes, region, 0);
@@ -132,6 +135,7 @@ impl State {
     }
 
     pub fn slot_mut(&mut self, key: Key) -> &mut Slot {
+        self.touched = true;
         self.slots.entry(key).or_default()
     }
 
@@ -166,6 +170,7 @@ impl State {
             }
             self.rules.push(Arc::new(rule));
         }
+        self.outdate_faces();
         self.drive();
     }
 
@@ -276,6 +281,7 @@ impl State {
 
     /// Keeps what a register holds, and lets the memory show it.
     pub fn keep(&mut self, key: Key, bits: Bits) {
+        self.touched = true;
         let kind = &self.kinds[key.0 as usize];
         let apart = self.slots.get(&key).is_some_and(|slot| slot.apart);
         let (backed, hides) = (kind.backed && !apart, kind.cell.hidden != 0);
@@ -346,6 +352,7 @@ impl State {
 
     /// Software has read the bits of `lanes`; `value` is what it got.
     pub fn after_read(&mut self, key: Key, value: u64, lanes: u64) {
+        self.touched = true;
         let kind = self.kind(key);
         if kind.cell.fifo.is_some() {
             self.slot_mut(key).received.pop_front();
@@ -380,10 +387,11 @@ impl State {
 
     /// Software has written `written` to the bits of `lanes`.
     pub fn after_write(&mut self, key: Key, written: u64, lanes: u64) {
+        self.touched = true;
         let old = self.bits(key);
         let kind = self.kind(key);
         let hidden = kind.cell.hidden & !kind.cell.shown;
-        let aliased = kind.aliases.iter().cloned().collect::<Vec<_>>();
+        let aliased = kind.aliases.to_vec();
         let reach = kind.cell.writable() & lanes;
         match kind.cell.fifo {
             Some(depth) => {
@@ -529,6 +537,7 @@ impl State {
 
     /// All that have something beside the memory.
     pub fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.touched = true;
         self.slots.values_mut()
     }
 }

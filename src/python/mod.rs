@@ -102,8 +102,9 @@ fn _shared_mock<'py>(
     map: &Bound<'py, PyAny>,
     path: PathBuf,
     starts: Vec<u64>,
+    mark: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let options = Options { backing: Some(Backing { path, starts }), ..Options::default() };
+    let options = Options { backing: Some(Backing { path, starts, mark }), ..Options::default() };
     open_with(map::find(map)?, Source::Mock, options)
 }
 

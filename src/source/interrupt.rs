@@ -367,7 +367,7 @@ fn socket_beside(node: &Path) -> io::Result<File> {
     };
     // The path of a socket has 107 bytes at most; that of its folder is as long as it likes.
     let folder = File::open(folder)?;
-    let path = format!("/proc/self/fd/{}/{}.irq", folder.as_raw_fd(), name.display());
+    let path = format!("/proc/self/fd/{}/{}.irq", folder.as_raw_fd(), Path::new(name).display());
     let socket = UnixStream::connect(path)?;
     socket.set_nonblocking(true)?;
     Ok(OwnedFd::from(socket).into())

@@ -45,6 +45,11 @@ def configure(parser: Parser) -> None:
         metavar="S",
         help="look every S seconds at what others have written (default: 0.001)",
     )
+    parser.add_argument(
+        "--mark",
+        action="store_true",
+        help="show a 1 in a spare bit of registers whose bits act when written, to see more writes",
+    )
     parser.add_argument("--trace", action="store_true", help="print each write that was seen")
     add_output(parser)
     parser.add_argument(
@@ -87,9 +92,18 @@ def _served(options: argparse.Namespace) -> contextlib.AbstractContextManager[st
         if options.name is not None:
             raise Failure("--board names its devices: --name has no place beside it")
         load_board(options.board)
-        return standin.serve_board(options.board, options.at, poll=options.poll, seen=trace)
+        return standin.serve_board(
+            options.board, options.at, poll=options.poll, mark=options.mark, seen=trace
+        )
     device_map = load_map(options.map)
-    return standin.serve(device_map, options.at, name=options.name, poll=options.poll, seen=trace)
+    return standin.serve(
+        device_map,
+        options.at,
+        name=options.name,
+        poll=options.poll,
+        mark=options.mark,
+        seen=trace,
+    )
 
 
 class _Trace:
