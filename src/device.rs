@@ -13,11 +13,12 @@ use std::time::Duration;
 #[cfg(feature = "python")]
 pub(crate) use region::Refusal;
 pub use region::Region;
+use region::Viewed;
 pub use register::{Register, RegisterClass};
 
 use tap::{Failure, Tap};
 
-use crate::access::{Lock, SharedLock, prepare};
+use crate::access::{Lock, SharedLock, TRAPS, prepare};
 use crate::error::{Error, Result, SourceError};
 use crate::map::{Map, Node};
 use crate::mock::{Backing, Mock, Pace};
@@ -37,11 +38,20 @@ pub struct Options {
     pub pace: Pace,
     /// The file that is a mock's memory; None for one of its own.
     pub backing: Option<Backing>,
+    /// Let a mock behave for views as well, where the machine can trap their accesses.
+    pub trap: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { verify: true, shared: false, root: Path::new("/").into(), pace: Pace::Real, backing: None }
+        Options {
+            verify: true,
+            shared: false,
+            root: Path::new("/").into(),
+            pace: Pace::Real,
+            backing: None,
+            trap: true,
+        }
     }
 }
 
@@ -71,10 +81,17 @@ impl Device {
             let mapped = map_region(&attached, region)?;
             let lock = match options.shared && region.access.writable() {
                 true => Lock::shared(SharedLock::new(mapped.file, mapped.place, region.size)),
-                false => Lock::default(),
+                false => Lock::new(),
             };
-            regions.push(Region::new(map.clone(), index, mapped.mapping, mapped.physical, lock, tap.clone()));
+            let trapped = TRAPS && options.trap && tap.mock.is_some() && !region.nodes.is_empty();
+            let viewed = match trapped {
+                true => Some(Viewed::new(map_region(&attached, region)?.mapping)),
+                false => None,
+            };
+            let (mapping, physical) = (mapped.mapping, mapped.physical);
+            regions.push(Region::new(map.clone(), index, mapping, physical, lock, tap.clone(), viewed));
         }
+        attached.mapped();
         let interrupt = attached.interrupt()?.map(Arc::new);
         let device = Device { map, source: source.clone(), regions, interrupt, tap };
         // A recording begins behind the open.
@@ -110,16 +127,16 @@ impl Device {
     }
 
     /// Records accesses from now on, the last `limit` of them; all, where there is none. Views are not heard.
-    pub fn start_trace(&self, limit: Option<usize>) -> Arc<Trace> {
+    pub fn start_trace(&self, limit: Option<usize>) -> Trace {
         let (map, source) = (self.map.clone(), self.source.to_string());
-        let trace = self.tap.start_trace(Trace::new(map, source, self.interrupt.is_some(), limit));
+        let trace = Trace::start(self.tap.journal.clone(), map, source, self.interrupt.is_some(), limit);
         self.regions.iter().for_each(|region| region.set_tapped());
         trace
     }
 
     /// Ends a recording.
-    pub fn stop_trace(&self, trace: &Arc<Trace>) {
-        self.tap.stop_trace(trace);
+    pub fn stop_trace(&self, trace: &Trace) {
+        trace.stop();
         self.regions.iter().for_each(|region| region.set_tapped());
     }
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from ._board import Board, open_board
 from ._devregs import (
     GUARDED,
+    TRAPS,
     Access,
     AccessError,
     Array,
@@ -67,6 +68,7 @@ else:
 
 __all__ = [
     "GUARDED",
+    "TRAPS",
     "Access",
     "AccessError",
     "Array",

@@ -14,6 +14,8 @@ from .snapshot import Snapshot
 __version__: Final[str]
 GUARDED: Final[bool]
 """Whether this build turns a fault inside an access into BusError: on x86-64, aarch64, armv7 and riscv64."""
+TRAPS: Final[bool]
+"""Whether a mock behaves for memoryviews too: on x86-64 with the fault guard."""
 PyBUF_READ: Final[int]
 PyBUF_WRITE: Final[int]
 
@@ -432,8 +434,12 @@ def mock(
     *,
     clock: Literal["real", "virtual"] = "real",
     access_time: float = 1e-7,
+    trap: bool = True,
 ) -> Device:
     """Open a device over memory that behaves as the map says: no hardware, the same accesses.
+
+    It behaves for memoryviews too where TRAPS says so, at some microseconds an access; with `trap=False` a view is
+    plain memory.
 
     A `virtual` clock passes by `hw.advance()`, by waits, which take no real time, and by `access_time` seconds for
     each access.

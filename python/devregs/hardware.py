@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._devregs import Device, MapError, Register, _Mock
+from ._devregs import AccessError, Device, MapError, Register, _Mock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,14 +131,31 @@ class Part:
         self._mock.stick(self._path, value)
 
 
+class _Absent:
+    """The hardware's side of a device that is no mock: whatever is asked of it is refused."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def __getattr__(self, name: str) -> Any:
+        raise AccessError(
+            f"{self._device.name}: is at {self._device.source}, and only a mock has a hardware side that "
+            f"software reaches: devregs.mock(map)"
+        )
+
+
 class Hardware:
     """The whole device from its own side. Registers and groups are attributes; `hw["CH[3].CTRL"]` by path."""
 
     __slots__ = ("_device", "_mock")
 
-    def __init__(self, device: Device, mock: _Mock) -> None:
+    def __init__(self, device: Device, mock: _Mock | None) -> None:
         object.__setattr__(self, "_device", device)
-        object.__setattr__(self, "_mock", mock)
+        object.__setattr__(self, "_mock", mock or _Absent(device))
+
+    def __bool__(self) -> bool:
+        """Whether there is one: the device is a mock."""
+        return not isinstance(self._mock, _Absent)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -6,11 +6,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 
-use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::cell::Cell;
@@ -39,7 +38,8 @@ pub struct Backing {
 /// The bytes of a mock, and the hardware's own mapping of them.
 #[derive(Debug)]
 pub(super) struct Memory {
-    file: File,
+    /// Until software has mapped it.
+    file: Option<File>,
     /// Where each region begins in the file. Every region has pages of its own.
     starts: Vec<u64>,
     regions: Vec<Mapping>,
@@ -89,7 +89,7 @@ impl Memory {
             Mapping::new(&file, start - skip, skip, region.size, Protection::ReadWrite)
         });
         let regions = regions.collect::<io::Result<_>>()?;
-        let memory = Memory { file, starts, regions };
+        let memory = Memory { file: Some(file), starts, regions };
         memory.fill(map)?;
         Ok(memory)
     }
@@ -97,25 +97,46 @@ impl Memory {
     /// Writes the reset values; what has none becomes 0. Regions without registers keep what they hold.
     pub fn fill(&self, map: &Map) -> io::Result<()> {
         let mut budget = Budget { words: MOST_WORDS, pages: MOST_BYTES / page_size() as u64, last: None };
-        for (region, start) in map.regions.iter().zip(&self.starts) {
-            if region.nodes.is_empty() {
-                continue;
+        for (index, region) in map.regions.iter().enumerate().filter(|(_, region)| !region.nodes.is_empty()) {
+            self.regions[index].zero()?;
+            self.fill_nodes(index, 0, &region.nodes, &mut budget)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the reset values of these registers and of those in these groups.
+    fn fill_nodes(&self, region: usize, base: u64, nodes: &[Node], budget: &mut Budget) -> io::Result<()> {
+        for node in nodes.iter().filter(|node| has_value(node)) {
+            let (count, stride) = node.array().map_or((1, 0), |array| (array.count, array.stride));
+            for index in 0..count {
+                let start = base + node.offset() + index * stride;
+                match node {
+                    Node::Register(register) => {
+                        budget.spend(self.starts[region] + start)?;
+                        self.set(&Shape::new(region, register), start, shown(register));
+                    }
+                    Node::Group(group) => self.fill_nodes(region, start, &group.nodes, budget)?,
+                }
             }
-            let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-            fallocate(&self.file, hole, *start as _, region.size as _)?;
-            fill(&self.file, *start, &region.nodes, &mut budget)?;
         }
         Ok(())
     }
 
     /// The file, and where a region begins in it.
-    pub fn place(&self, region: usize) -> (&File, u64) {
-        (&self.file, self.starts[region])
+    pub fn place(&self, region: usize) -> io::Result<(&File, u64)> {
+        let file = self.file.as_ref().ok_or_else(|| io::Error::other("software has mapped it before"))?;
+        Ok((file, self.starts[region]))
+    }
+
+    /// Gives the file back: the mappings need none.
+    pub fn forget_file(&mut self) {
+        self.file = None;
     }
 
     /// Fails where the file is cut off, so that an access would fault, or gone, so that nobody can open it.
     pub fn check_file(&self) -> io::Result<()> {
-        let there = self.file.metadata()?;
+        let Some(file) = &self.file else { return Ok(()) };
+        let there = file.metadata()?;
         let ends = self.regions.iter().zip(&self.starts).map(|(region, start)| start + region.size() as u64);
         match (there.nlink(), ends.max().unwrap_or(0)) {
             (0, _) => Err(io::Error::other("somebody has removed its file")),
@@ -231,37 +252,6 @@ impl Shape {
     }
 }
 
-/// Writes the reset values of these registers and of those in these groups.
-fn fill(file: &File, base: u64, nodes: &[Node], budget: &mut Budget) -> io::Result<()> {
-    for node in nodes {
-        let (count, stride) = node.array().map_or((1, 0), |array| (array.count, array.stride));
-        for index in 0..count {
-            let start = base + node.offset() + index * stride;
-            match node {
-                Node::Register(register) => {
-                    let value = shown(register);
-                    if value == 0 {
-                        break;
-                    }
-                    budget.spend(start)?;
-                    let bytes = register.width.bytes();
-                    match register.byte_order {
-                        ByteOrder::Little => file.write_all_at(&value.to_le_bytes()[..bytes], start)?,
-                        ByteOrder::Big => file.write_all_at(&value.to_be_bytes()[8 - bytes..], start)?,
-                    }
-                }
-                Node::Group(group) => {
-                    if !has_value(&group.nodes) {
-                        break;
-                    }
-                    fill(file, start, &group.nodes, budget)?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
 /// What a register holds at the start: its reset value, and what the map expects of the device.
 pub(super) fn initial(register: &Register) -> u64 {
     let reset = register.reset.map_or(0, |reset| reset.value);
@@ -279,11 +269,11 @@ fn shown(register: &Register) -> u64 {
     }
 }
 
-fn has_value(nodes: &[Node]) -> bool {
-    nodes.iter().any(|node| match node {
+fn has_value(node: &Node) -> bool {
+    match node {
         Node::Register(register) => shown(register) != 0,
-        Node::Group(group) => has_value(&group.nodes),
-    })
+        Node::Group(group) => group.nodes.iter().any(has_value),
+    }
 }
 
 /// What the reset values may take of the machine's memory.

@@ -12,11 +12,12 @@ mod memory;
 mod shared;
 mod slot;
 mod state;
+mod views;
 
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::libc;
@@ -26,8 +27,9 @@ pub use memory::Backing;
 pub use shared::SyncError;
 pub use slot::{Hook, HookError};
 pub use state::Gone;
+pub(crate) use views::Views;
 
-use crate::access::{Fault, Word};
+use crate::access::{Fault, Held, Locked, Word};
 use crate::map::{Behaviour, ByteOrder, Map, Target, mask};
 use clock::Clock;
 use line::Line;
@@ -37,7 +39,7 @@ use state::{State, key};
 
 /// A mocked device.
 pub struct Mock {
-    state: Mutex<State>,
+    state: Locked<State>,
 }
 
 /// An access on its way to a mocked region.
@@ -108,8 +110,8 @@ impl Mock {
     /// The memory cannot be had; a map whose reset values would fill the machine.
     pub fn new(map: Arc<Map>, pace: Pace) -> io::Result<Mock> {
         let memory = Memory::new(&map)?;
-        let state = State::new(map, memory, Clock::new(pace), Line::new()?);
-        Ok(Mock { state: Mutex::new(state) })
+        let state = State::new(map, memory, Clock::new(pace), Line::new());
+        Ok(Mock { state: Locked::new(state) })
     }
 
     /// A mock whose memory is a file that other processes map. What they write is seen by [`Mock::sync`].
@@ -118,14 +120,23 @@ impl Mock {
     /// The file cannot be opened and mapped, or is too short; the map has too many registers to look at.
     pub fn shared(map: Arc<Map>, pace: Pace, backing: &Backing) -> io::Result<Mock> {
         let memory = Memory::shared(&map, backing)?;
-        let mut state = State::new(map, memory, Clock::new(pace), Line::new()?);
+        let mut state = State::new(map, memory, Clock::new(pace), Line::new());
         state.share(backing.mark)?;
         state.catch_up();
-        Ok(Mock { state: Mutex::new(state) })
+        Ok(Mock { state: Locked::new(state) })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    #[inline(always)]
+    fn state(&self) -> Held<'_, State> {
+        self.state.lock()
+    }
+
+    /// Software has mapped all it wants: the file is given back, but where others map it.
+    pub(crate) fn mapped(&self) {
+        let mut state = self.state();
+        if state.shared.is_none() {
+            state.memory.forget_file();
+        }
     }
 
     /// The index of a region by its name.
@@ -133,10 +144,15 @@ impl Mock {
         self.state().map.regions.iter().position(|region| region.name == name)
     }
 
+    /// Whether a region has registers that are more than memory.
+    pub(crate) fn behaves(&self, region: usize) -> bool {
+        self.state().behaves(region)
+    }
+
     /// The file that software maps, and where a region begins in it.
     pub(crate) fn place(&self, region: usize) -> io::Result<(File, u64)> {
         let state = self.state();
-        let (file, start) = state.memory.place(region);
+        let (file, start) = state.memory.place(region)?;
         Ok((file.try_clone()?, start))
     }
 
@@ -211,12 +227,12 @@ impl Mock {
     /// Runs the hooks of an access, without holding the state: they may use the mock.
     fn run_hooks<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: Held<'a, State>,
         parts: &[Part],
         write: bool,
         value: u64,
         place: &Place,
-    ) -> Result<MutexGuard<'a, State>, Trouble> {
+    ) -> Result<Held<'a, State>, Trouble> {
         for part in parts {
             let hooks = match state.slot(part.key) {
                 Some(slot) if write => slot.write_hooks.clone(),

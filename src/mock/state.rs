@@ -266,17 +266,25 @@ impl State {
 
     /// What a read of the register gives.
     pub fn shown(&self, key: Key) -> u64 {
-        let kind = self.kind(key);
-        let slot = self.slot(key);
-        let value = match kind.cell.fifo {
-            Some(_) => slot.and_then(|slot| slot.received.front().copied()).unwrap_or(0),
-            None => self.bits(key).value,
-        };
-        let value = value & kind.cell.shown;
-        match slot {
+        let value = self.visible(key);
+        match self.slot(key) {
             Some(slot) => value & !slot.stuck.0 | slot.stuck.1,
             None => value,
         }
+    }
+
+    /// What a read of the register gives where nothing is stuck.
+    pub fn visible(&self, key: Key) -> u64 {
+        let kind = self.kind(key);
+        let slot = self.slot(key);
+        let value = match (kind.cell.fifo, kind.aliases.first()) {
+            (Some(_), _) => slot.and_then(|slot| slot.received.front().copied()).unwrap_or(0),
+            (None, None) => self.bits(key).value,
+            (None, Some((_, name))) => {
+                self.beside(key, name).map_or(0, |target| self.bits(self::key(&target)).value)
+            }
+        };
+        value & kind.cell.shown
     }
 
     /// Keeps what a register holds, and lets the memory show it.
@@ -391,7 +399,7 @@ impl State {
         let old = self.bits(key);
         let kind = self.kind(key);
         let hidden = kind.cell.hidden & !kind.cell.shown;
-        let aliased = kind.aliases.to_vec();
+        let aliased = kind.aliases.clone();
         let reach = kind.cell.writable() & lanes;
         match kind.cell.fifo {
             Some(depth) => {
@@ -426,17 +434,20 @@ impl State {
 
     /// A write to an alias acts on the bits of its register.
     fn act_on_alias(&mut self, key: Key, name: &str, effect: OnWrite, written: u64, reach: u64) {
-        let region = self.kind(key).shape.region;
-        let Some(path) = self.map.path_of(region, key.0, key.1) else { return };
-        let holder = path.rfind('.').map_or("", |dot| &path[..=dot]);
-        let index = path.strip_suffix(']').and_then(|inner| inner.rfind('[')).map_or("", |at| &path[at..]);
-        // The map has checked that an alias repeats as often as its register.
-        let Ok(target) = self.map.target(&format!("{holder}{name}{index}")) else { return };
+        let Some(target) = self.beside(key, name) else { return };
         let key = self::key(&target);
         let mut bits = self.bits(key);
         let reach = reach & mask(target.width);
         bits.value = bits.value & !reach | effect.apply(bits.value, written, reach);
         self.keep(key, bits);
+    }
+
+    /// The register of a name beside another one, and of the same index. The map has checked that they repeat alike.
+    fn beside(&self, key: Key, name: &str) -> Option<Target> {
+        let path = self.map.path_of(self.kind(key).shape.region, key.0, key.1)?;
+        let holder = path.rfind('.').map_or("", |dot| &path[..=dot]);
+        let index = path.strip_suffix(']').and_then(|inner| inner.rfind('[')).map_or("", |at| &path[at..]);
+        self.map.target(&format!("{holder}{name}{index}")).ok()
     }
 
     /// A rule is set off.
@@ -518,6 +529,14 @@ impl State {
         self.timers.retain(|due| matches!(rules[due.0.rule].trigger, Trigger::Every(_)));
     }
 
+    /// Whether a region has registers that are more than memory to one who reads and writes it.
+    pub fn behaves(&self, region: usize) -> bool {
+        let writable = self.map.regions[region].access.writable();
+        let kinds = self.kinds.iter().filter(|kind| kind.shape.region == region);
+        kinds.into_iter().any(|kind| !kind.backed || writable && !kind.cell.plain)
+            || self.slots.keys().any(|key| self.kind(*key).shape.region == region)
+    }
+
     /// The registers in a span, each with the span's bits in it.
     pub fn keys_in(&self, region: usize, span: Range<u64>) -> Vec<Key> {
         let mut keys = Vec::new();
@@ -571,6 +590,9 @@ fn add_kinds(nodes: &[Node], region: usize, kinds: &mut Vec<Kind>) {
         for (alias, effect) in effects {
             if let Some(found) = alias.as_deref().and_then(find) {
                 kinds[found].aliases.push((effect, register.name.clone()));
+                // A read of it gives its register, which the memory in its place does not follow.
+                kinds[found].backed = false;
+                kinds[found].cell.plain = false;
             }
         }
     }

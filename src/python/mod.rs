@@ -39,6 +39,7 @@ fn _devregs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     hot::check_interpreter()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("GUARDED", crate::access::GUARDED)?;
+    module.add("TRAPS", crate::access::TRAPS)?;
     module.add("PyBUF_READ", PYBUF_READ)?;
     module.add("PyBUF_WRITE", PYBUF_WRITE)?;
     errors::add(module)?;
@@ -90,9 +91,14 @@ fn open<'py>(
 
 /// Open a device over memory that behaves as the map says.
 #[pyfunction]
-#[pyo3(signature = (map, *, clock = "real", access_time = 1e-7))]
-fn mock<'py>(map: &Bound<'py, PyAny>, clock: &str, access_time: f64) -> PyResult<Bound<'py, PyAny>> {
-    let options = Options { pace: hardware::pace(clock, access_time)?, ..Options::default() };
+#[pyo3(signature = (map, *, clock = "real", access_time = 1e-7, trap = true))]
+fn mock<'py>(
+    map: &Bound<'py, PyAny>,
+    clock: &str,
+    access_time: f64,
+    trap: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let options = Options { pace: hardware::pace(clock, access_time)?, trap, ..Options::default() };
     open_with(map::find(map)?, Source::Mock, options)
 }
 
@@ -104,7 +110,9 @@ fn _shared_mock<'py>(
     starts: Vec<u64>,
     mark: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let options = Options { backing: Some(Backing { path, starts, mark }), ..Options::default() };
+    // Stores through views are seen as those of others are.
+    let options =
+        Options { backing: Some(Backing { path, starts, mark }), trap: false, ..Options::default() };
     open_with(map::find(map)?, Source::Mock, options)
 }
 

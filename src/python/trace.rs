@@ -52,7 +52,7 @@ impl PyTrace {
                 "this trace was started before: make another by device.trace()",
             ));
         }
-        state.trace = Some(self.device.start_trace(self.limit));
+        state.trace = Some(Arc::new(self.device.start_trace(self.limit)));
         state.running = true;
         Ok(())
     }

@@ -86,10 +86,7 @@ impl Attached {
             Kind::Uio(uio) => uio.interrupt(self),
             Kind::Replay(_, recording) if !recording.interrupts => Ok(None),
             Kind::Mock(mock) | Kind::Replay(mock, _) => {
-                let interrupt = Interrupt::of_mock(&self.to_string(), mock.clone());
-                interrupt.map(Some).map_err(|error| {
-                    SourceError::new(self, format!("cannot make the interrupt: {error}")).errno(&error)
-                })
+                Ok(Some(Interrupt::of_mock(&self.to_string(), mock.clone())))
             }
             _ => Ok(None),
         }
@@ -100,6 +97,13 @@ impl Attached {
         match &self.kind {
             Kind::Mock(mock) => Some(mock),
             _ => None,
+        }
+    }
+
+    /// Every region is mapped that will be.
+    pub(crate) fn mapped(&self) {
+        if let Kind::Mock(mock) | Kind::Replay(mock, _) = &self.kind {
+            mock.mapped();
         }
     }
 

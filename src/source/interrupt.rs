@@ -33,7 +33,8 @@ const SLICE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Interrupt {
     name: String,
-    file: File,
+    /// Opened with the device; that of a mock when it is first asked for.
+    file: OnceLock<File>,
     /// The file is a stand-in's socket.
     socket: bool,
     driver: Driver,
@@ -83,7 +84,14 @@ impl Interrupt {
         };
         let driver = Driver::Uio { sysfs: sysfs.into(), config };
         let seen = Mutex::new(Seen { count: started(sysfs), missed: 0 });
-        Ok(Some(Interrupt { name: name.into(), file, socket, driver, seen, closed: AtomicBool::new(false) }))
+        Ok(Some(Interrupt {
+            name: name.into(),
+            file: file.into(),
+            socket,
+            driver,
+            seen,
+            closed: AtomicBool::new(false),
+        }))
     }
 
     fn open_node(node: &Path) -> io::Result<File> {
@@ -97,15 +105,26 @@ impl Interrupt {
     }
 
     /// That of a mock.
-    pub(super) fn of_mock(name: &str, mock: Arc<Mock>) -> io::Result<Interrupt> {
-        Ok(Interrupt {
+    pub(super) fn of_mock(name: &str, mock: Arc<Mock>) -> Interrupt {
+        Interrupt {
             name: name.into(),
-            file: mock.interrupt_file()?,
+            file: OnceLock::new(),
             socket: false,
             driver: Driver::Mock(mock),
             seen: Mutex::new(Seen { count: Some(0), missed: 0 }),
             closed: AtomicBool::new(false),
-        })
+        }
+    }
+
+    fn file(&self) -> Result<&File, Error> {
+        if let Driver::Mock(mock) = &self.driver {
+            if self.file.get().is_none() {
+                let file = mock.interrupt_file();
+                let file = file.map_err(|error| self.failed("cannot make the interrupt", &error, None))?;
+                let _ = self.file.set(file);
+            }
+        }
+        self.file.get().ok_or_else(|| self.failed("is not open", &io::ErrorKind::NotFound.into(), None))
     }
 
     /// Waits for an event. Returns how many came since the last one waited for: 1 where none was missed.
@@ -193,8 +212,11 @@ impl Interrupt {
     }
 
     /// The file that becomes readable when an event has come.
-    pub fn as_raw_fd(&self) -> RawFd {
-        self.file.as_raw_fd()
+    ///
+    /// # Errors
+    /// That of a mock cannot be made.
+    pub fn as_raw_fd(&self) -> Result<RawFd, Error> {
+        Ok(self.file()?.as_raw_fd())
     }
 
     /// Enables the interrupt, or disables it.
@@ -231,7 +253,10 @@ impl Interrupt {
 
     fn control(&self, on: bool) -> io::Result<()> {
         match &self.driver {
-            Driver::Uio { .. } => (&self.file).write_all(&u32::from(on).to_ne_bytes()),
+            Driver::Uio { .. } => match self.file.get() {
+                Some(mut file) => file.write_all(&u32::from(on).to_ne_bytes()),
+                None => Err(io::ErrorKind::NotFound.into()),
+            },
             Driver::Mock(mock) => {
                 mock.enable_interrupt(on);
                 Ok(())
@@ -271,9 +296,10 @@ impl Interrupt {
             mock.catch_up();
         }
         let mut bytes = [0; 4];
+        let mut file = self.file()?;
         // One at a time: the counts must be taken in the order they are read.
         let mut seen = self.seen();
-        match (&self.file).read(&mut bytes) {
+        match file.read(&mut bytes) {
             Ok(4) => {
                 let count = u32::from_ne_bytes(bytes);
                 // A socket tells once more of what came while it was opened.
@@ -303,7 +329,7 @@ impl Interrupt {
             }
             time = due.map_or(time, |due| time.min(due));
         }
-        let mut files = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+        let mut files = [PollFd::new(self.file()?.as_fd(), PollFlags::POLLIN)];
         // Rounded up, or the last millisecond would be spent spinning.
         let milliseconds = u16::try_from(time.as_millis() + 1).unwrap_or(u16::MAX);
         match poll(&mut files, PollTimeout::from(milliseconds)) {

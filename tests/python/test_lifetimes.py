@@ -32,8 +32,8 @@ def run(script: str, kit_path: Path, *options: str, code: int = 0) -> str:
     return done.stdout
 
 
-def mappings() -> int:
-    return Path("/proc/self/maps").read_text().count("memfd:devregs-mock")
+def mappings(name: str = "memfd:devregs-mock") -> int:
+    return Path("/proc/self/maps").read_text().count(name)
 
 
 # Use after close.
@@ -86,7 +86,7 @@ def test_questions_that_touch_nothing_are_answered_after_close(kit):
     assert (kit.CTRL.decode(0x31)["MODE"], kit.CTRL.encode(EN=0)) == (3, 0x8001_0030)
     assert [field.name for field in kit.CTRL.fields] == ["EN", "MODE", "COUNT"]
     assert (len(kit.CH), kit.CH[7].path, len(kit.regions.ram)) == (8, "CH[7]", 0x4000)
-    assert (kit.map.name, bool(kit.irq)) == ("kit", False)
+    assert (kit.map.name, bool(kit.irq)) == ("kit", kit.source == "mock:")
     for thing in (kit.CTRL, kit.CH, kit.CH[0], kit.regions, kit.regions.ram, kit.irq):
         assert repr(thing)
 
@@ -161,13 +161,13 @@ def test_any_part_of_a_device_keeps_it_usable_and_the_last_one_lets_it_go(kit_ma
     assert mappings() == before
 
 
-def test_close_gives_the_memory_back_whoever_still_holds_a_part(kit_map):
+def test_close_gives_the_memory_back_whoever_still_holds_a_part(kit_map, memory):
     gc.collect()
-    before = mappings()
-    device = devregs.mock(kit_map)
+    before = mappings(str(memory))
+    device = devregs.open(kit_map, f"file:{memory}")
     held = [device.CTRL, device.CH[0], device.regions.ram]
     device.close()
-    assert mappings() == before
+    assert mappings(str(memory)) == before
     assert len(held) == 3
 
 
