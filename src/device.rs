@@ -21,7 +21,7 @@ use tap::{Failure, Tap};
 use crate::access::{Lock, SharedLock, TRAPS, prepare};
 use crate::error::{Error, Result, SourceError};
 use crate::map::{Map, Node};
-use crate::mock::{Mock, Pace};
+use crate::mock::{Backing, Mock, Pace};
 use crate::source::{Attached, Interrupt, Source, map_region};
 use crate::trace::{Script, Tally, Trace};
 
@@ -36,13 +36,22 @@ pub struct Options {
     pub root: PathBuf,
     /// How the time of a mock passes.
     pub pace: Pace,
+    /// The file that is a mock's memory; None for one of its own.
+    pub backing: Option<Backing>,
     /// Let a mock behave for views as well, where the machine can trap their accesses.
     pub trap: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { verify: true, shared: false, root: Path::new("/").into(), pace: Pace::Real, trap: true }
+        Options {
+            verify: true,
+            shared: false,
+            root: Path::new("/").into(),
+            pace: Pace::Real,
+            backing: None,
+            trap: true,
+        }
     }
 }
 
@@ -64,7 +73,7 @@ impl Device {
     pub fn open(map: Arc<Map>, source: &Source, options: &Options) -> Result<Device> {
         prepare()
             .map_err(|error| SourceError::new(source, "cannot install the fault guard").errno(&error))?;
-        let attached = Attached::new(source, &map, &options.root, options.pace)?;
+        let attached = Attached::new(source, &map, &options.root, options.pace, options.backing.as_ref())?;
         let script = attached.recording().map(|kept| Script::replay(map.clone(), kept.records.clone()));
         let tap = Arc::new(Tap::new(attached.mock().cloned(), script));
         let mut regions = Vec::with_capacity(map.regions.len());
@@ -214,9 +223,16 @@ impl Device {
 
     /// Why the interrupt cannot be used.
     pub(crate) fn no_interrupt(&self) -> Error {
-        SourceError::new(&self.source, "this source has no interrupts")
-            .remedy("UIO devices have: open the device by uio:, or poll with register.wait()")
-            .into()
+        let (problem, remedy) = match self.source {
+            Source::Uio(_) => {
+                ("a plain file is in the device's place, which has no interrupt", "poll with register.wait()")
+            }
+            _ => (
+                "this source has no interrupts",
+                "UIO devices have: open the device by uio:, or poll with register.wait()",
+            ),
+        };
+        SourceError::new(&self.source, problem).remedy(remedy).into()
     }
 
     /// Whether it was closed.

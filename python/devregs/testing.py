@@ -1,4 +1,4 @@
-"""For tests: the accesses a test expects, and whether they were made.
+"""For tests: the accesses a test expects, and whether they were made; mocks that other programs map.
 
 from devregs.testing import anything, expect, read, write
 
@@ -14,8 +14,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._devregs import Device, ExpectationError, MapError, Register
+from .standin import serve, serve_board
 
-__all__ = ["ExpectationError", "Step", "anything", "expect", "irq", "read", "write"]
+__all__ = [
+    "ExpectationError",
+    "Step",
+    "anything",
+    "expect",
+    "irq",
+    "read",
+    "serve",
+    "serve_board",
+    "write",
+]
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,11 @@ impl Line {
         Ok(copy)
     }
 
+    /// How many events there were.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
     /// The device drives the line.
     pub fn drive(&mut self, level: bool) {
         self.level = level;

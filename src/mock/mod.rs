@@ -10,6 +10,7 @@ mod clock;
 mod kind;
 mod line;
 mod memory;
+mod shared;
 mod slot;
 mod state;
 mod views;
@@ -23,6 +24,8 @@ use std::time::Duration;
 use nix::libc;
 
 pub use clock::Pace;
+pub use memory::Backing;
+pub use shared::SyncError;
 pub use slot::{Hook, HookError};
 pub use state::Gone;
 pub(crate) use views::Views;
@@ -112,14 +115,29 @@ impl Mock {
         Ok(Mock { state: Locked::new(state) })
     }
 
+    /// A mock whose memory is a file that other processes map. What they write is seen by [`Mock::sync`].
+    ///
+    /// # Errors
+    /// The file cannot be opened and mapped, or is too short; the map has too many registers to look at.
+    pub fn shared(map: Arc<Map>, pace: Pace, backing: &Backing) -> io::Result<Mock> {
+        let memory = Memory::shared(&map, backing)?;
+        let mut state = State::new(map, memory, Clock::new(pace), Line::new());
+        state.share(backing.mark)?;
+        state.catch_up();
+        Ok(Mock { state: Locked::new(state) })
+    }
+
     #[inline(always)]
     fn state(&self) -> Held<'_, State> {
         self.state.lock()
     }
 
-    /// Software has mapped all it wants: the file is given back.
+    /// Software has mapped all it wants: the file is given back, but where others map it.
     pub(crate) fn mapped(&self) {
-        self.state().memory.forget_file();
+        let mut state = self.state();
+        if state.shared.is_none() {
+            state.memory.forget_file();
+        }
     }
 
     /// The index of a region by its name.
@@ -291,13 +309,17 @@ impl Mock {
 
     /// Runs a hook at each read of the register of `target`, before it: with what would be read, of the target's bits.
     pub fn on_read(&self, target: Target, hook: Hook) {
-        self.state().slot_mut(key(&target)).read_hooks.push(Attached { target, hook });
+        let mut state = self.state();
+        state.slot_mut(key(&target)).read_hooks.push(Attached { target, hook });
+        state.catch_up();
     }
 
     /// Runs a hook at each write of the register of `target`, after the map's effects and rules: with what was written
     /// to the target's bits.
     pub fn on_write(&self, target: Target, hook: Hook) {
-        self.state().slot_mut(key(&target)).write_hooks.push(Attached { target, hook });
+        let mut state = self.state();
+        state.slot_mut(key(&target)).write_hooks.push(Attached { target, hook });
+        state.catch_up();
     }
 
     /// Takes all hooks away.
@@ -313,7 +335,9 @@ impl Mock {
 
     /// Adds rules behind those that are there.
     pub fn add_rules(&self, rules: Vec<Behaviour>) {
-        self.state().add_rules(rules);
+        let mut state = self.state();
+        state.add_rules(rules);
+        state.catch_up();
     }
 
     /// Accesses of the register fail on the bus, so many times or for good.
@@ -357,10 +381,15 @@ impl Mock {
     }
 
     /// Software enables the interrupt, or disables it.
-    pub(crate) fn enable_interrupt(&self, on: bool) {
+    pub fn enable_interrupt(&self, on: bool) {
         let mut state = self.state();
         state.catch_up();
         state.line.enable(on);
+    }
+
+    /// How many interrupts have come: 32 bits, so it wraps.
+    pub fn interrupts(&self) -> u32 {
+        self.state().line.count()
     }
 
     /// What becomes readable when an interrupt has come.

@@ -26,6 +26,7 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::device::{Device, Options};
 use crate::map::{BoardMap, builtin_names};
+use crate::mock::Backing;
 use crate::source::{Source, scan as scan_sources};
 use errors::Failed;
 
@@ -59,6 +60,7 @@ fn _devregs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(load, module)?)?;
     module.add_function(wrap_pyfunction!(open, module)?)?;
     module.add_function(wrap_pyfunction!(mock, module)?)?;
+    module.add_function(wrap_pyfunction!(_shared_mock, module)?)?;
     module.add_function(wrap_pyfunction!(_watch_opens, module)?)?;
     module.add_function(wrap_pyfunction!(builtin_maps, module)?)?;
     module.add_function(wrap_pyfunction!(scan, module)?)?;
@@ -99,6 +101,20 @@ fn mock<'py>(
     trap: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let options = Options { pace: hardware::pace(clock, access_time)?, trap, ..Options::default() };
+    open_with(map::find(map)?, Source::Mock, options)
+}
+
+/// A mock over a file that other processes map. `starts`: where each region of the map begins in it, in bytes.
+#[pyfunction]
+fn _shared_mock<'py>(
+    map: &Bound<'py, PyAny>,
+    path: PathBuf,
+    starts: Vec<u64>,
+    mark: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    // Stores through views are seen as those of others are.
+    let options =
+        Options { backing: Some(Backing { path, starts, mark }), trap: false, ..Options::default() };
     open_with(map::find(map)?, Source::Mock, options)
 }
 

@@ -3,11 +3,14 @@
 //! `read` blocks until the count has changed and returns it, as 4 bytes; writing 1 or 0 as 4 bytes enables or disables
 //! the interrupt where the driver can (Documentation/driver-api/uio-howto.rst). uio_pci_generic cannot: it masks
 //! INTx in the command register of the function's configuration space, and clearing that bit is up to us.
+//!
+//! A stand-in's device is a plain file, which cannot tell of events: the socket beside it does, in the same words.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -32,6 +35,8 @@ pub struct Interrupt {
     name: String,
     /// Opened with the device; that of a mock when it is first asked for.
     file: OnceLock<File>,
+    /// The file is a stand-in's socket.
+    socket: bool,
     driver: Driver,
     seen: Mutex<Seen>,
     closed: AtomicBool,
@@ -57,21 +62,45 @@ struct Seen {
 }
 
 impl Interrupt {
-    pub(super) fn open(name: &str, node: &Path, sysfs: &Path, config: PathBuf) -> io::Result<Interrupt> {
+    /// None where the device is a plain file without a socket.
+    pub(super) fn open(
+        name: &str,
+        node: &Path,
+        sysfs: &Path,
+        config: PathBuf,
+    ) -> io::Result<Option<Interrupt>> {
+        let socket = std::fs::metadata(node)?.is_file();
+        let file = match socket {
+            true => match socket_beside(node) {
+                Ok(file) => file,
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+                {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            },
+            false => Interrupt::open_node(node)?,
+        };
+        let driver = Driver::Uio { sysfs: sysfs.into(), config };
+        let seen = Mutex::new(Seen { count: started(sysfs), missed: 0 });
+        Ok(Some(Interrupt {
+            name: name.into(),
+            file: file.into(),
+            socket,
+            driver,
+            seen,
+            closed: AtomicBool::new(false),
+        }))
+    }
+
+    fn open_node(node: &Path) -> io::Result<File> {
         let open =
             |write| OpenOptions::new().read(true).write(write).custom_flags(libc::O_NONBLOCK).open(node);
         // Enabling needs write access; counting does not.
-        let file = open(true).or_else(|error| match error.kind() {
+        open(true).or_else(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => open(false),
             _ => Err(error),
-        })?;
-        let seen = Mutex::new(Seen { count: started(sysfs), missed: 0 });
-        Ok(Interrupt {
-            name: name.into(),
-            file: file.into(),
-            driver: Driver::Uio { sysfs: sysfs.into(), config },
-            seen,
-            closed: AtomicBool::new(false),
         })
     }
 
@@ -80,6 +109,7 @@ impl Interrupt {
         Interrupt {
             name: name.into(),
             file: OnceLock::new(),
+            socket: false,
             driver: Driver::Mock(mock),
             seen: Mutex::new(Seen { count: Some(0), missed: 0 }),
             closed: AtomicBool::new(false),
@@ -272,6 +302,10 @@ impl Interrupt {
         match file.read(&mut bytes) {
             Ok(4) => {
                 let count = u32::from_ne_bytes(bytes);
+                // A socket tells once more of what came while it was opened.
+                if self.socket && seen.count == Some(count) {
+                    return Ok(None);
+                }
                 let new = seen.count.map_or(1, |before| count.wrapping_sub(before)).max(1);
                 seen.count = Some(count);
                 seen.missed += u64::from(new - 1);
@@ -350,6 +384,19 @@ impl Interrupt {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The socket `uio0.irq` beside the file `uio0`: counts come from it, and enabling goes into it.
+fn socket_beside(node: &Path) -> io::Result<File> {
+    let (Some(folder), Some(name)) = (node.parent(), node.file_name()) else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    // The path of a socket has 107 bytes at most; that of its folder is as long as it likes.
+    let folder = File::open(folder)?;
+    let path = format!("/proc/self/fd/{}/{}.irq", folder.as_raw_fd(), Path::new(name).display());
+    let socket = UnixStream::connect(path)?;
+    socket.set_nonblocking(true)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 /// The kernel's count when the device was opened: `event` in sysfs. Only later events are waited for.
