@@ -1,16 +1,14 @@
 """Run one transfer of an AXI DMA in direct register mode: MM2S sends, S2MM receives.
 
 The buffer is physically contiguous memory that nobody else uses, such as one of u-dma-buf or a
-range kept back by the device tree; the script wants its physical address.
+range kept back by the device tree; the script wants its physical address. A mock sends; to one that is
+to receive, a test sends a packet: `dma.hw.S2MM.LENGTH = 100`.
 
     python axi_dma.py
     python axi_dma.py --source uio:dma --channel S2MM --address 0x7000_0000 --length 4096
 """
 
 import argparse
-import contextlib
-import threading
-from collections.abc import Iterator
 
 import devregs
 
@@ -37,31 +35,6 @@ def transfer(dma: devregs.Device, name: str, address: int, length: int, timeout:
     channel.DMASR.IOC_Irq = 1
 
 
-@contextlib.contextmanager
-def play_hardware(dma: devregs.Device, name: str) -> Iterator[None]:
-    """Let the mock take a reset, run and complete. Writes of a region go below its registers."""
-    done, regs, channel = threading.Event(), dma.regions.regs, dma[name]
-
-    def run() -> None:
-        while not done.wait(0.001):
-            control = channel.DMACR.decode(channel.DMACR.read())
-            if control["Reset"]:
-                regs.write(channel.DMASR.offset, channel.DMASR.encode(Halted=1))
-                regs.write(channel.DMACR.offset, channel.DMACR.reset or 0)
-            elif control["RS"] and not channel.LENGTH.read():
-                regs.write(channel.DMASR.offset, 0)
-            elif control["RS"]:
-                regs.write(channel.DMASR.offset, channel.DMASR.encode(Idle=1, IOC_Irq=1, Halted=0))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run one DMA transfer.")
     parser.add_argument("--source", default="mock:")
@@ -69,9 +42,7 @@ def main() -> None:
     parser.add_argument("--address", type=lambda text: int(text, 0), default=0x1000_0000)
     parser.add_argument("--length", type=lambda text: int(text, 0), default=1024)
     options = parser.parse_args()
-    with devregs.open("axi-dma", options.source) as dma, contextlib.ExitStack() as stack:
-        if options.source == "mock:":
-            stack.enter_context(play_hardware(dma, options.channel))
+    with devregs.open("axi-dma", options.source) as dma:
         transfer(dma, options.channel, options.address, options.length, timeout=1.0)
         print(f"{options.channel}: {dma[options.channel].LENGTH.read()} bytes")
 

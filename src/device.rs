@@ -23,7 +23,7 @@ use crate::error::{Error, Result, SourceError};
 use crate::map::{Map, Node};
 use crate::mock::{Backing, Mock, Pace};
 use crate::source::{Attached, Interrupt, Source, map_region};
-use crate::trace::{Script, Trace};
+use crate::trace::{Script, Tally, Trace};
 
 /// How to open a device.
 #[derive(Clone, Debug)]
@@ -137,6 +137,18 @@ impl Device {
     /// Ends a recording.
     pub fn stop_trace(&self, trace: &Trace) {
         trace.stop();
+        self.regions.iter().for_each(|region| region.set_tapped());
+    }
+
+    /// Sums accesses up in a tally from now on, which is one of the same map. Views are not heard.
+    pub fn start_tally(&self, tally: Arc<Tally>) {
+        self.tap.journal.change(|listeners| listeners.tallies.push(tally));
+        self.regions.iter().for_each(|region| region.set_tapped());
+    }
+
+    /// Sums up no more.
+    pub fn stop_tally(&self, tally: &Arc<Tally>) {
+        self.tap.journal.change(|listeners| listeners.tallies.retain(|other| !Arc::ptr_eq(tally, other)));
         self.regions.iter().for_each(|region| region.set_tapped());
     }
 

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from ._board import Board, open_board
+from ._board import Board, mock_board, open_board
 from ._devregs import (
     GUARDED,
     TRAPS,
@@ -46,6 +46,7 @@ from ._devregs import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import coverage
     from .restore import Restored
     from .snapshot import Snapshot
 else:
@@ -60,6 +61,10 @@ else:
             from .restore import Restored
 
             return Restored
+        if name == "coverage":
+            import importlib
+
+            return importlib.import_module(".coverage", __name__)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
@@ -94,11 +99,12 @@ __all__ = [
     "WaitTimeout",
     "__version__",
     "builtin_maps",
+    "coverage",
     "load",
     "load_board",
     "mock",
+    "mock_board",
     "open",
     "open_board",
     "scan",
 ]
-

@@ -28,7 +28,7 @@ impl Behaviour {
     pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expression> {
         let values = self.actions.iter().filter_map(|action| match action {
             Action::Set(_, value) | Action::Push(_, value) | Action::Interrupt(value) => Some(value),
-            Action::Reset => None,
+            Action::Send(_) | Action::Flush(_) | Action::Reset => None,
         });
         self.condition.iter().chain(values)
     }
@@ -44,6 +44,8 @@ pub enum Trigger {
     Written(Vec<(Target, Option<u64>)>),
     /// Software has read the register of one of these.
     Read(Vec<Target>),
+    /// The world outside changes one of these, or a word comes into this FIFO; where a value is given, this value.
+    Input(Vec<(Target, Option<u64>)>),
     /// Time: each time so much has passed since the mock began.
     Every(Duration),
 }
@@ -66,6 +68,10 @@ pub enum Action {
     Set(Target, Expression),
     /// A word comes into a FIFO, for software to read.
     Push(Target, Expression),
+    /// The words that software wrote to a FIFO have left it.
+    Send(Target),
+    /// A FIFO is empty: what waits in it, either way, is lost.
+    Flush(Target),
     /// The interrupt comes where this is not 0: once under a trigger, as a level without one.
     Interrupt(Expression),
     /// The whole device is as after its reset.

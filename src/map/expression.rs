@@ -25,6 +25,10 @@ pub(crate) enum Node {
     Number(u64),
     /// What a register or field holds, as the device itself sees it.
     Held(Target),
+    /// How many words of a FIFO wait for software.
+    Waiting(Target),
+    /// How many words that software wrote are still in a FIFO.
+    Sending(Target),
     /// What the access that triggered the rule has written, or read.
     Written,
     /// What was there before.
@@ -63,6 +67,10 @@ pub(crate) enum Operator {
 pub(crate) trait Scope {
     /// What a register or field holds.
     fn held(&mut self, target: &Target) -> u64;
+    /// How many words of a FIFO wait for software.
+    fn waiting(&mut self, target: &Target) -> u64;
+    /// How many words that software wrote are still in a FIFO.
+    fn sending(&mut self, target: &Target) -> u64;
     /// What was written, or read.
     fn written(&self) -> u64;
     /// What was there before.
@@ -78,12 +86,18 @@ impl Expression {
     }
 
     /// Works it out: `held` tells what a register or field holds, `written` and `old` are those of the access that
-    /// set the rule off, 0 where there was none.
+    /// set the rule off, 0 where there was none. FIFOs are empty.
     pub fn work_out(&self, held: &mut dyn FnMut(&Target) -> u64, written: u64, old: u64) -> u64 {
         struct Given<'a>(&'a mut dyn FnMut(&Target) -> u64, u64, u64);
         impl Scope for Given<'_> {
             fn held(&mut self, target: &Target) -> u64 {
                 (self.0)(target)
+            }
+            fn waiting(&mut self, _: &Target) -> u64 {
+                0
+            }
+            fn sending(&mut self, _: &Target) -> u64 {
+                0
             }
             fn written(&self) -> u64 {
                 self.1
@@ -103,7 +117,7 @@ impl Expression {
 
 fn parts<'a>(node: &'a Node, found: &mut Vec<&'a Target>) {
     match node {
-        Node::Held(target) => found.push(target),
+        Node::Held(target) | Node::Waiting(target) | Node::Sending(target) => found.push(target),
         Node::Number(_) | Node::Written | Node::Old => {}
         Node::Not(inner) | Node::Invert(inner) | Node::Negate(inner) => parts(inner, found),
         Node::Binary(_, left, right) => [left, right].into_iter().for_each(|node| parts(node, found)),
@@ -117,6 +131,8 @@ fn value(node: &Node, scope: &mut dyn Scope) -> u64 {
     match node {
         Node::Number(number) => *number,
         Node::Held(target) => scope.held(target),
+        Node::Waiting(target) => scope.waiting(target),
+        Node::Sending(target) => scope.sending(target),
         Node::Written => scope.written(),
         Node::Old => scope.old(),
         Node::Not(inner) => u64::from(value(inner, scope) == 0),

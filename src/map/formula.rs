@@ -361,6 +361,9 @@ impl<'a> Parser<'a, '_> {
         match token {
             Some(Token::Number(number)) => Ok(plain(Node::Number(number))),
             Some(Token::Quoted(name)) => Ok(Operand::Name(name, at)),
+            Some(Token::Name(name)) if self.peek() == Some(&Token::Sign("(")) => {
+                Ok(plain(self.level(&name, at)?))
+            }
             Some(Token::Name(name)) => match (name.as_str(), self.around.written, self.around.old) {
                 ("index", ..) => match self.around.index {
                     Some(index) => Ok(plain(Node::Number(index))),
@@ -396,6 +399,43 @@ impl<'a> Parser<'a, '_> {
             Some(_) => Err((at, Wrong::new("a number, a name or a ( is missing before this", FORM))),
             None if self.tokens.is_empty() => Err((at, Wrong::new("the expression is empty", FORM))),
             None => Err((at, Wrong::new("the expression ends too soon", FORM))),
+        }
+    }
+
+    /// `waiting(PATH)` and `sending(PATH)`: how many words are in a FIFO.
+    fn level(&mut self, function: &str, at: Range<usize>) -> Found<Node> {
+        let make = match function {
+            "waiting" => Node::Waiting,
+            "sending" => Node::Sending,
+            _ => {
+                let problem = format!("there is no function {function:?}");
+                return Err((
+                    at,
+                    Wrong::new(problem, "there are waiting(PATH) and sending(PATH), of a FIFO"),
+                ));
+            }
+        };
+        self.next += 1;
+        let at = self.here();
+        let help = "write: waiting(DATA)";
+        let Some(Token::Name(path) | Token::Quoted(path)) = self.peek().cloned() else {
+            return Err((at, Wrong::new("the name of a FIFO is missing", help)));
+        };
+        self.next += 1;
+        if !self.eat(")") {
+            return Err((self.here(), Wrong::new("a ) is missing", help)));
+        }
+        let part = self.around.parts.find(&path, self.around.index).map_err(|wrong| (at.clone(), wrong))?;
+        let (fits, access) = match function {
+            "waiting" => (part.readable(), "cannot be read, so no word waits in it"),
+            _ => (part.writable(), "cannot be written, so no word is sent from it"),
+        };
+        match (part.register.fifo.is_some() && part.field.is_none(), fits) {
+            (true, true) => Ok(make(part.target)),
+            (true, false) => Err((at, Wrong { message: format!("{path} {access}"), help: None })),
+            (false, _) => {
+                Err((at, Wrong::new(format!("{path} is no FIFO"), "its register says so: fifo = true")))
+            }
         }
     }
 

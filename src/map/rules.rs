@@ -99,7 +99,7 @@ impl<'a> Reader<'a, '_> {
         };
         for (key, tree) in rule.table() {
             match key.name.as_str() {
-                "on-write" | "on-read" => {
+                "on-write" | "on-read" | "on-input" | "send" | "flush" => {
                     for item in one_or_more(tree) {
                         if let Value::Text(text) = &item.value {
                             paths.push((trigger_path(text).0.into(), &item.place));
@@ -180,6 +180,17 @@ impl<'a> Reader<'a, '_> {
                 }
             }
         }
+        for (name, make) in [("send", Action::Send as fn(_) -> _), ("flush", Action::Flush as fn(_) -> _)] {
+            let Some(tree) = keys.take(name) else { continue };
+            if always {
+                untriggered(name, &tree.place, report);
+                continue;
+            }
+            for part in self.emptied(name, tree, index, report) {
+                first.get_or_insert_with(|| part.clone());
+                actions.push(make(part.target));
+            }
+        }
         actions.extend(interrupt(&mut keys, always, &around, report).map(Action::Interrupt));
         if keys.bool("reset", report) == Some(true) {
             match always {
@@ -190,7 +201,7 @@ impl<'a> Reader<'a, '_> {
         if actions.is_empty() && report.count() == found {
             let help = match always {
                 true => "without a trigger there is assign and interrupt",
-                false => "there is set, push, interrupt and reset",
+                false => "there is set, push, send, flush, interrupt and reset",
             };
             report.error(&tree.place, "this rule does nothing").help(help);
         }
@@ -198,6 +209,30 @@ impl<'a> Reader<'a, '_> {
         keys.finish(report);
         let place = report.shown(&tree.place);
         Some(Behaviour { doc, trigger: cause.trigger, condition, delay, actions, place })
+    }
+
+    /// The FIFOs that `send` or `flush` names.
+    fn emptied(&self, name: &str, tree: &Tree, index: Option<u64>, report: &mut Report) -> Vec<Part<'a>> {
+        let mut found = Vec::new();
+        for item in triggers::triggers(tree, name, report) {
+            let Some(path) = keys::text(item, name, report) else { continue };
+            match self.parts.find(&path, index) {
+                Err(wrong) => tell(&item.place, wrong, report),
+                Ok(part) => {
+                    let path = &part.target.path;
+                    let (problem, help) = if part.register.fifo.is_none() || part.field.is_some() {
+                        ("is no FIFO", "its register says so: fifo = true")
+                    } else if name == "send" && !part.writable() {
+                        ("cannot be written, so no word is sent from it", "flush empties what software reads")
+                    } else {
+                        found.push(part);
+                        continue;
+                    };
+                    report.error(&item.place, format!("{path} {problem}")).help(help);
+                }
+            }
+        }
+        found
     }
 
     /// What a key of `set`, `assign` or `push` names.
@@ -231,20 +266,17 @@ fn table<'t>(tree: &'t Tree, name: &str, report: &mut Report) -> &'t [(Key, Tree
 
 fn untriggered(name: &str, place: &Place, report: &mut Report) {
     let (problem, help) = match name {
-        "assign" => {
-            ("assign is always so, and this rule has a trigger", "set = { … } happens when it is triggered")
-        }
-        "set" => (
-            "set happens when a rule is triggered, and this one has no trigger",
-            "assign = { … } is always so; on-write, on-read and every are triggers",
+        "assign" => (
+            "assign is always so, and this rule has a trigger".into(),
+            "set = { … } happens when it is triggered",
         ),
-        "push" => (
-            "push happens when a rule is triggered, and this one has no trigger",
-            "on-write, on-read and every are triggers",
+        "set" => (
+            "set happens when a rule is triggered, and this one has no trigger".into(),
+            "assign = { … } is always so; on-write, on-read, on-input and every are triggers",
         ),
         _ => (
-            "reset happens when a rule is triggered, and this one has no trigger",
-            "on-write, on-read and every are triggers",
+            format!("{name} happens when a rule is triggered, and this one has no trigger"),
+            "on-write, on-read, on-input and every are triggers",
         ),
     };
     report.error(place, problem).help(help);
@@ -330,7 +362,7 @@ fn interrupt(
                 &tree.place,
                 "without a trigger this is the level of the interrupt line, which would never change",
             )
-            .help("interrupt = \"RIS & IMSC\", or give the rule on-write, on-read or every");
+            .help("interrupt = \"RIS & IMSC\", or give the rule on-write, on-read, on-input or every");
     }
     Some(expression)
 }

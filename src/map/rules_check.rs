@@ -193,6 +193,15 @@ fn surprises(
             *looked.entry(register(target)).or_default() |= bits(target);
         }
     }
+    // What software writes to these, some rule acts on.
+    let mut heard: HashMap<Register, u64> = HashMap::new();
+    for rule in map.behaviour.iter().chain(rules) {
+        if let Trigger::Written(parts) = &rule.trigger {
+            for (target, _) in parts {
+                *heard.entry(register(target)).or_default() |= bits(target);
+            }
+        }
+    }
     let mut told = HashSet::new();
     for change in changes {
         let (path, at) = (&change.target.path, register(&change.target));
@@ -215,7 +224,10 @@ fn surprises(
                 format!("{path} is a FIFO, and this is no word in it"),
                 "push = { … } adds a word for software to read",
             )
-        } else if change.always && change.writable {
+        } else if change.always
+            && change.writable
+            && heard.get(&at).is_none_or(|heard| heard & bits(&change.target) == 0)
+        {
             let problem = format!("{path} can be written, and what software writes there is never seen");
             (problem, "give it access = \"ro\", or set it when something triggers the rule")
         } else {

@@ -28,10 +28,11 @@ pub(super) fn cause<'a>(
     report: &mut Report,
 ) -> Option<Cause<'a>> {
     let (on_write, on_read, every) = (keys.take("on-write"), keys.take("on-read"), keys.take("every"));
-    let given: Vec<_> = [on_write, on_read, every].into_iter().flatten().collect();
+    let on_input = keys.take("on-input");
+    let given: Vec<_> = [on_write, on_read, on_input, every].into_iter().flatten().collect();
     if let [_, second, ..] = given.as_slice() {
         report
-            .error(&second.place, "a rule has one trigger: on-write, on-read or every")
+            .error(&second.place, "a rule has one trigger: on-write, on-read, on-input or every")
             .help("make a rule for each");
         return None;
     }
@@ -40,7 +41,7 @@ pub(super) fn cause<'a>(
     let cause = if let Some(tree) = on_write {
         let mut written = Vec::new();
         for item in triggers(tree, "on-write", report) {
-            if let Some((part, value)) = write(parts, item, index, report) {
+            if let Some((part, value)) = write(parts, item, "on-write", index, report) {
                 names.push(part.names());
                 written.push((part.target, value));
             }
@@ -57,6 +58,16 @@ pub(super) fn cause<'a>(
             }
         }
         Cause { trigger: Trigger::Read(targets), written: None, old: Some(common(&names)) }
+    } else if let Some(tree) = on_input {
+        let mut inputs = Vec::new();
+        for item in triggers(tree, "on-input", report) {
+            if let Some((part, value)) = write(parts, item, "on-input", index, report) {
+                names.push(part.names());
+                inputs.push((part.target, value));
+            }
+        }
+        let names = common(&names);
+        Cause { trigger: Trigger::Input(inputs), written: Some(names), old: Some(names) }
     } else if let Some(tree) = every {
         let time = seconds(tree, "every", report)?;
         if time < SHORTEST {
@@ -77,26 +88,33 @@ fn common<'a>(names: &[Names<'a>]) -> Names<'a> {
     names.iter().copied().reduce(agree).unwrap_or_default()
 }
 
-/// `PATH` or `PATH=VALUE`.
+/// `PATH` or `PATH=VALUE`, of `on-write` or `on-input`.
 fn write<'a>(
     parts: &Parts<'a>,
     tree: &Tree,
+    key: &str,
     index: Option<u64>,
     report: &mut Report,
 ) -> Option<(Part<'a>, Option<u64>)> {
-    let text = keys::text(tree, "on-write", report)?;
+    let text = keys::text(tree, key, report)?;
     let (path, value) = trigger_path(&text);
     let part = parts.find(path, index).map_err(|wrong| tell(&tree.place, wrong, report)).ok()?;
     let shown = &part.target.path;
-    if !part.writable() {
+    if key == "on-write" && !part.writable() {
         report
             .error(&tree.place, format!("{shown} is read-only: nothing writes it"))
             .help("a rule without a trigger is always so; one with every, from time to time");
         return None;
     }
+    if key == "on-input" && part.register.fifo.is_some() && (part.field.is_some() || !part.readable()) {
+        report
+            .error(&tree.place, format!("{shown} takes no word from outside"))
+            .help("on-input is for a register, a field, or a FIFO that software reads, as a whole");
+        return None;
+    }
     let Some(value) = value else { return Some((part, None)) };
-    let Names([_, names]) = part.names();
-    let names = Names([names, &[]]);
+    let Names([read, written]) = part.names();
+    let names = Names([if key == "on-write" { written } else { read }, &[]]);
     let Some(number) = names.number(value).or_else(|| keys::parse(value)) else {
         let form = || format!("PATH=VALUE, such as {shown}=1; \"if\" takes other conditions");
         let help = names.suggest(value).unwrap_or_else(form);
@@ -140,7 +158,7 @@ pub(super) fn one_or_more(tree: &Tree) -> &[Tree] {
     }
 }
 
-fn triggers<'t>(tree: &'t Tree, name: &str, report: &mut Report) -> &'t [Tree] {
+pub(super) fn triggers<'t>(tree: &'t Tree, name: &str, report: &mut Report) -> &'t [Tree] {
     let items = one_or_more(tree);
     if items.is_empty() {
         report.error(&tree.place, format!("{name} is an empty list")).help("name a register or a field");
@@ -162,9 +180,8 @@ pub(super) fn delay(
             .error(&reads.place, "a rule waits for a time or for reads, not for both")
             .help("make two rules: whichever acts first has acted");
     }
-    if !matches!(trigger, Trigger::Written(_) | Trigger::Read(_)) {
-        let problem =
-            "only what software triggers can come later: this rule has neither on-write nor on-read";
+    if matches!(trigger, Trigger::Always | Trigger::Every(_)) {
+        let problem = "only what an access or an input triggers can come later: this rule has no on-write, on-read or on-input";
         report.error(&given.place, problem).help("every = SECONDS acts from time to time");
         return None;
     }
@@ -181,7 +198,7 @@ pub(super) fn delay(
             report
                 .error(
                     &place,
-                    "after-reads counts reads of what the rule sets or pushes first, and it does neither",
+                    "after-reads counts reads of what the rule changes first, and it changes nothing",
                 )
                 .help("after = SECONDS waits for a time");
         }

@@ -7,6 +7,7 @@
 
 mod cell;
 mod clock;
+mod kind;
 mod line;
 mod memory;
 mod shared;
@@ -270,7 +271,11 @@ impl Mock {
     pub fn set(&self, target: &Target, value: u64) {
         let mut state = self.state();
         state.catch_up();
+        let whole = Target { lsb: 0, width: 64, ..target.clone() };
+        let old = state.held(&whole);
         state.set(target, value & mask(target.width));
+        let new = state.held(&whole);
+        state.after_input(key(target), target.mask(), new, old);
         state.drive();
     }
 
@@ -278,7 +283,9 @@ impl Mock {
     pub fn push(&self, target: &Target, word: u64) -> bool {
         let mut state = self.state();
         state.catch_up();
+        let waited = state.slot(key(target)).map_or(0, |slot| slot.received.len() as u64);
         let room = state.push(key(target), word);
+        state.after_input(key(target), u64::MAX, word, waited);
         state.drive();
         room
     }
@@ -287,7 +294,7 @@ impl Mock {
     pub fn pop(&self, target: &Target) -> Option<u64> {
         let mut state = self.state();
         state.catch_up();
-        let word = state.slot_mut(key(target)).sent.pop_front();
+        let word = state.slot_mut(key(target)).take();
         state.drive();
         word
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use crate::map::Target;
@@ -23,6 +24,8 @@ pub(super) struct Slot {
     pub received: VecDeque<u64>,
     /// Words that software has written.
     pub sent: VecDeque<u64>,
+    /// How many of those, the oldest, have left the FIFO.
+    pub left: usize,
     /// Words that found a FIFO full.
     pub lost: u64,
     pub read_hooks: Vec<Attached>,
@@ -31,11 +34,25 @@ pub(super) struct Slot {
     pub assigned: Vec<usize>,
     pub on_write: Vec<usize>,
     pub on_read: Vec<usize>,
+    pub on_input: Vec<usize>,
     /// Rules that wait for reads of this register.
     pub waiting: Vec<Waiting>,
     /// Bits that do not change, and what they are.
     pub stuck: (u64, u64),
     pub broken: Option<Broken>,
+}
+
+impl Slot {
+    /// How many words that software has written are still in the FIFO.
+    pub fn sending(&self) -> usize {
+        self.sent.len() - self.left
+    }
+
+    /// The oldest word that software has written and nobody has taken yet.
+    pub fn take(&mut self) -> Option<u64> {
+        self.left = self.left.saturating_sub(1);
+        self.sent.pop_front()
+    }
 }
 
 /// A rule that acts after so many more reads.
@@ -69,5 +86,27 @@ pub(super) struct Attached {
 impl fmt::Debug for Attached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a hook at {}", self.target.path)
+    }
+}
+
+/// Mixes a register's number and offset: they are small and ours, and each access looks one up.
+#[derive(Default)]
+pub(super) struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }

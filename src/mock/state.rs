@@ -3,18 +3,19 @@
 use std::cell::Cell as Counter;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cell::{Bits, Cell};
+use super::cell::Bits;
 use super::clock::Clock;
+use super::kind::{self, Kind};
 use super::line::Line;
-use super::memory::{Memory, Shape, initial};
+use super::memory::Memory;
 use super::shared::Shared;
-use super::slot::{Key, Slot, Waiting};
-use crate::map::{Action, Behaviour, Delay, Expression, Map, Node, OnWrite, Scope, Target, Trigger, mask};
+use super::slot::{Key, Mix, Slot, Waiting};
+use crate::map::{Action, Behaviour, Delay, Expression, Map, OnWrite, Scope, Target, Trigger, mask};
 
 /// Maps have no rules that assign in a ring; rules that tests add one by one may. What is there counts then.
 const DEEPEST: u32 = 64;
@@ -51,17 +52,6 @@ pub enum Gone {
     Ones,
 }
 
-/// What is known of a register before anybody touches it.
-pub(super) struct Kind {
-    pub cell: Cell,
-    pub shape: Shape,
-    /// The memory holds its value. Not so for a FIFO, and where another register is read at the same address.
-    pub backed: bool,
-    initial: u64,
-    /// It acts on the bits of these, each by its path's last name.
-    aliases: Vec<(OnWrite, String)>,
-}
-
 /// A rule that acts at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Due {
@@ -76,7 +66,7 @@ impl State {
     pub fn new(map: Arc<Map>, memory: Memory, clock: Clock, line: Line) -> State {
         let mut kinds = Vec::new();
         for (index, region) in map.regions.iter().enumerate() {
-            add_kinds(&region.nodes, index, &mut kinds);
+            kind::add(&region.nodes, index, &mut kinds);
         }
         let mut state = State {
             map: map.clone(),
@@ -95,35 +85,10 @@ impl State {
             touched: false,
         };
         for region in &map.regions {
-            state.find_shared(&region.nodes, region, 0);
+            kind::find_shared(&region.nodes, region, 0, &mut state.kinds);
         }
         state.add_rules(map.behaviour.clone());
         state
-    }
-
-    /// Marks the registers that share an address with another one that is read.
-    fn find_shared(&mut self, nodes: &[Node], region: &crate::map::Region, base: u64) {
-        for node in nodes {
-            let start = base + node.offset();
-            match node {
-                // An array of groups is looked at by its first element: the others are alike.
-                Node::Group(group) => self.find_shared(&group.nodes, region, start),
-                Node::Register(register) if register.overlaps => {
-                    let last = register.array.map_or(0, |array| (array.count - 1) * array.stride);
-                    let span = start..start + last + register.width.bytes() as u64;
-                    let mut readable = Vec::new();
-                    region.each_in(span, &mut |other, _| {
-                        if other.access.readable() {
-                            readable.push(other.id);
-                        }
-                    });
-                    if readable.iter().any(|id| *id != register.id) {
-                        readable.into_iter().for_each(|id| self.kinds[id as usize].backed = false);
-                    }
-                }
-                Node::Register(_) => {}
-            }
-        }
     }
 
     pub fn kind(&self, key: Key) -> &Kind {
@@ -149,7 +114,7 @@ impl State {
                         match action {
                             Action::Set(target, _) => self.slot_mut(key(target)).assigned.push(index),
                             Action::Interrupt(_) => self.levels.push(index),
-                            Action::Push(..) | Action::Reset => {}
+                            Action::Push(..) | Action::Send(_) | Action::Flush(_) | Action::Reset => {}
                         }
                     }
                 }
@@ -161,6 +126,11 @@ impl State {
                 Trigger::Read(parts) => {
                     for target in parts {
                         self.slot_mut(key(target)).on_read.push(index);
+                    }
+                }
+                Trigger::Input(parts) => {
+                    for (target, _) in parts {
+                        self.slot_mut(key(target)).on_input.push(index);
                     }
                 }
                 Trigger::Every(period) => {
@@ -404,7 +374,7 @@ impl State {
         match kind.cell.fifo {
             Some(depth) => {
                 let slot = self.slots.entry(key).or_default();
-                match depth == 0 || slot.sent.len() < depth {
+                match depth == 0 || slot.sending() < depth {
                     true => slot.sent.push_back(written & lanes),
                     false => slot.lost += 1,
                 }
@@ -426,6 +396,23 @@ impl State {
                 let cut = |value: u64| (value & target.mask()) >> target.lsb;
                 if target.mask() & lanes != 0 && wanted.is_none_or(|wanted| wanted == cut(written)) {
                     self.trigger(index, &rule, cut(written), cut(before));
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The world outside has changed a register: `mask` are its bits that may have changed. Of a FIFO, a word came, and
+    /// `old` is how many waited before it.
+    pub fn after_input(&mut self, key: Key, mask: u64, new: u64, old: u64) {
+        let Some(slot) = self.slots.get(&key).filter(|slot| !slot.on_input.is_empty()) else { return };
+        for index in slot.on_input.clone() {
+            let rule = self.rules[index].clone();
+            let Trigger::Input(parts) = &rule.trigger else { continue };
+            for (target, wanted) in parts.iter().filter(|(target, _)| self::key(target) == key) {
+                let cut = |value: u64| (value & target.mask()) >> target.lsb;
+                if target.mask() & mask != 0 && wanted.is_none_or(|wanted| wanted == cut(new)) {
+                    self.trigger(index, &rule, cut(new), cut(old));
                     break;
                 }
             }
@@ -460,7 +447,10 @@ impl State {
             Some(Delay::Time(time)) => self.schedule(self.clock.now() + time, index, written, old),
             Some(Delay::Reads(left)) => {
                 let target = rule.actions.iter().find_map(|action| match action {
-                    Action::Set(target, _) | Action::Push(target, _) => Some(key(target)),
+                    Action::Set(target, _)
+                    | Action::Push(target, _)
+                    | Action::Send(target)
+                    | Action::Flush(target) => Some(key(target)),
                     Action::Interrupt(_) | Action::Reset => None,
                 });
                 match target {
@@ -485,6 +475,16 @@ impl State {
                 Action::Push(target, expression) => {
                     let word = self.value(expression, written, old);
                     self.push(key(target), word);
+                }
+                Action::Send(target) => {
+                    let slot = self.slot_mut(key(target));
+                    slot.left = slot.sent.len();
+                }
+                Action::Flush(target) => {
+                    let slot = self.slot_mut(key(target));
+                    slot.received.clear();
+                    slot.sent.truncate(slot.left);
+                    self.show(key(target));
                 }
                 Action::Interrupt(expression) => {
                     if self.value(expression, written, old) != 0 {
@@ -523,6 +523,7 @@ impl State {
             (slot.value, slot.hidden, slot.spent) = (None, None, 0);
             slot.received.clear();
             slot.sent.clear();
+            slot.left = 0;
             slot.waiting.clear();
         }
         let rules = &self.rules;
@@ -561,43 +562,6 @@ impl State {
     }
 }
 
-fn add_kinds(nodes: &[Node], region: usize, kinds: &mut Vec<Kind>) {
-    for node in nodes {
-        match node {
-            Node::Register(register) => {
-                let cell = Cell::new(register);
-                let backed = register.access.readable() && cell.fifo.is_none();
-                let shape = Shape::new(region, register);
-                kinds.push(Kind { cell, shape, backed, initial: initial(register), aliases: Vec::new() });
-            }
-            Node::Group(group) => add_kinds(&group.nodes, region, kinds),
-        }
-    }
-    let find = |name: &str| {
-        nodes.iter().find_map(|node| match node {
-            Node::Register(register) if register.name == name => Some(register.id as usize),
-            _ => None,
-        })
-    };
-    for node in nodes {
-        let Node::Register(register) = node else { continue };
-        let aliases = &register.aliases;
-        let effects = [
-            (&aliases.set, OnWrite::OneToSet),
-            (&aliases.clear, OnWrite::OneToClear),
-            (&aliases.toggle, OnWrite::OneToToggle),
-        ];
-        for (alias, effect) in effects {
-            if let Some(found) = alias.as_deref().and_then(find) {
-                kinds[found].aliases.push((effect, register.name.clone()));
-                // A read of it gives its register, which the memory in its place does not follow.
-                kinds[found].backed = false;
-                kinds[found].cell.plain = false;
-            }
-        }
-    }
-}
-
 pub(super) fn key(target: &Target) -> Key {
     (target.register, target.offset)
 }
@@ -614,33 +578,19 @@ impl Scope for Asked<'_> {
         self.state.held(target)
     }
 
+    fn waiting(&mut self, target: &Target) -> u64 {
+        self.state.slot(key(target)).map_or(0, |slot| slot.received.len() as u64)
+    }
+
+    fn sending(&mut self, target: &Target) -> u64 {
+        self.state.slot(key(target)).map_or(0, |slot| slot.sending() as u64)
+    }
+
     fn written(&self) -> u64 {
         self.written
     }
 
     fn old(&self) -> u64 {
         self.old
-    }
-}
-
-/// Mixes a register's number and offset: they are small and ours, and each access looks one up.
-#[derive(Default)]
-pub(super) struct Mix(u64);
-
-impl Hasher for Mix {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(u64::from(number));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }

@@ -36,6 +36,12 @@ pub(crate) struct PyDevice {
     mock: Option<Py<PyMock>>,
 }
 
+impl PyDevice {
+    pub fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
+}
+
 #[pymethods]
 impl PyDevice {
     #[new]
@@ -98,7 +104,13 @@ impl PyDevice {
         let map = self.device.map();
         let steps = steps.map(|steps| steps.into_iter().map(|step| step.made(map)).collect::<PyResult<_>>());
         let script = steps.transpose()?.map(|steps| Script::expect(map.clone(), steps));
-        self.device.set_script(script);
+        let expects = script.is_some();
+        if let Some(before) = self.device.set_script(script).filter(|_| expects) {
+            self.device.set_script(Some(before));
+            let reason = "accesses are expected of it already: let that end first, or list all in one place";
+            let (at, reason) = (self.name().into(), reason.into());
+            return Err(Failed(crate::error::Error::Refused { at, reason }).into());
+        }
         Ok(())
     }
 

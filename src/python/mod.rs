@@ -13,6 +13,7 @@ mod interrupt;
 mod map;
 mod region;
 mod register;
+mod tally;
 mod trace;
 mod values;
 
@@ -55,6 +56,7 @@ fn _devregs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hardware::PyMock>()?;
     module.add_class::<trace::PyTrace>()?;
     module.add_class::<trace::PyAccess>()?;
+    module.add_class::<tally::PyTally>()?;
     module.add_function(wrap_pyfunction!(load, module)?)?;
     module.add_function(wrap_pyfunction!(open, module)?)?;
     module.add_function(wrap_pyfunction!(mock, module)?)?;

@@ -1,16 +1,17 @@
-//! Who listens to a device: the recordings under way, and the script that answers.
+//! Who listens to a device: the recordings and sums under way, and the script that answers.
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::packed::Packed;
-use super::{Record, Script, ticks};
+use super::{Record, Script, Tally, ticks};
 use crate::access::Locked;
 
 /// Nobody listens.
 const SILENT: u8 = 0;
-/// Recordings are under way.
+/// Recordings or sums are under way.
 const RECORDING: u8 = 1;
 /// A script answers.
 const SCRIPTED: u8 = 2;
@@ -33,6 +34,8 @@ pub(crate) struct Listeners {
     tapes: Vec<Tape>,
     /// Recordings that have ended, and somebody still holds.
     ended: Vec<Tape>,
+    /// Sums under way.
+    pub tallies: Vec<Arc<Tally>>,
     pub script: Option<Script>,
     serial: u64,
 }
@@ -76,20 +79,24 @@ impl Journal {
     pub fn change<T>(&self, act: impl FnOnce(&mut Listeners) -> T) -> T {
         self.with(|listeners| {
             let done = act(listeners);
-            let recording = if listeners.tapes.is_empty() { SILENT } else { RECORDING };
+            let silent = listeners.tapes.is_empty() && listeners.tallies.is_empty();
+            let recording = if silent { SILENT } else { RECORDING };
             let scripted = if listeners.script.is_some() { SCRIPTED } else { SILENT };
             self.state.store(recording | scripted, Ordering::Relaxed);
             done
         })
     }
 
-    /// Writes a record down on every tape.
+    /// Writes a record down on every tape, and adds it to every sum.
     #[inline(always)]
     pub fn add(&self, record: &Record) {
         let packed = Packed::new(record, ticks::now());
         let mut listeners = self.listeners.lock();
         for tape in &mut listeners.tapes {
             tape.add(packed);
+        }
+        for tally in &listeners.tallies {
+            tally.add(record);
         }
     }
 }

@@ -4,6 +4,7 @@ mod journal;
 mod json;
 mod packed;
 mod script;
+mod tally;
 mod text;
 mod ticks;
 
@@ -14,6 +15,7 @@ pub(crate) use journal::Journal;
 pub use json::{Recording, load};
 pub(crate) use script::describe;
 pub use script::{Answer, Expected, Script, Step};
+pub use tally::Tally;
 pub use text::{fields, line, place, side_by_side, transcript};
 
 use journal::Tape;

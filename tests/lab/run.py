@@ -128,7 +128,10 @@ def write_image(path: Path, machine: str, base: Step, built: Path, kernel_: Kern
     for name, content in wheel.files(built).items():
         archive.file(f"{image.SITE}/{name}", content)
     archive.file("lab/tests/pytest.ini", (guest / "pytest.ini").read_bytes())
-    archive.file("lab/tests/conftest.py", (guest / "conftest.py").read_bytes())
+    # Beside the tests, and so to be imported by them.
+    examples = HERE.parents[1] / "examples"
+    for beside in (guest / "conftest.py", guest / "alike.py", examples / "rtc_alarm.py"):
+        archive.file(f"lab/tests/{beside.name}", beside.read_bytes())
     for part in ("maps", "common", "last", machine):
         for file in sorted((guest / part).glob("*.*")):
             archive.file(f"lab/tests/{part}/{file.name}", file.read_bytes())

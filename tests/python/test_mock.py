@@ -94,13 +94,19 @@ def test_each_field_has_its_own_effect(make):
     dev.hw.R.write(0)
     dev.hw.R.A, dev.hw.R.B = 3, 2
     dev.R.write(0b1111_0101)
-    assert dev.hw.R.read() == 0b0011_1010  # A: one bit cleared; B: not software's; C: stored; D: gone
+    assert (
+        dev.hw.R.read() == 0b0011_1010
+    )  # A: one bit cleared; B: not software's; C: stored; D: gone
     assert dev.R.read() == 0b0011_1010
     assert dev.R.read() == 0b0000_1010
 
 
 def test_what_is_written_once_stays(make):
-    dev = make(one('reset = 0\nfields.KEY = { bits = "3:0", access = "rw-once" }\nfields.X = "7:4"').replace("reset = 0b1010_0101\n", ""))
+    dev = make(
+        one(
+            'reset = 0\nfields.KEY = { bits = "3:0", access = "rw-once" }\nfields.X = "7:4"'
+        ).replace("reset = 0b1010_0101\n", "")
+    )
     dev.R.write(0x15)
     dev.R.write(0x2A)
     assert dev.R.read() == 0x25
@@ -195,7 +201,9 @@ def test_a_split_register_is_one_register(make):
 
 def test_the_hardware_sets_what_software_may_only_read(make):
     dev = make(
-        one('access = "ro"\nfields.READY = 0\nfields.MODE = { bits = "2:1", values = { SLOW = 0, FAST = 3 } }')
+        one(
+            'access = "ro"\nfields.READY = 0\nfields.MODE = { bits = "2:1", values = { SLOW = 0, FAST = 3 } }'
+        )
     )
     dev.hw.R.MODE = "FAST"
     dev.hw["R.READY"] = 0
@@ -251,13 +259,20 @@ def test_hooks_see_and_change_what_is_read_and_written(make):
     assert dev.hw.R.read() == 0xE2
     assert dev.R.read() == 0xED
     dev.R.LOW = 1
-    assert seen == [("write", 0x12), ("high", 1), ("low", 2), ("low", 0xD), ("write", 0xE1), ("high", 0xE)]
+    assert seen == [
+        ("write", 0x12),
+        ("high", 1),
+        ("low", 2),
+        ("low", 0xD),
+        ("write", 0xE1),
+        ("high", 0xE),
+    ]
     dev.hw.remove_hooks()
     assert dev.R.read() == 0xE1
 
 
 def test_what_a_hook_raises_comes_out_of_the_access(make):
-    dev = make(one('fields.A = 0\nfields.B = 1'))
+    dev = make(one("fields.A = 0\nfields.B = 1"))
 
     class Odd(BaseException):
         pass
@@ -296,7 +311,10 @@ def test_hooks_may_use_the_device_and_the_mock(make):
 
 
 def test_threads_and_hooks_do_not_lock_each_other_out(make):
-    dev = make(one('reset = 0\nfields.A = "7:0"').replace("reset = 0b1010_0101\n", "") + "[regions.r.registers.Q]\noffset = 4\nfields.N = \"31:0\"\n")
+    dev = make(
+        one('reset = 0\nfields.A = "7:0"').replace("reset = 0b1010_0101\n", "")
+        + '[regions.r.registers.Q]\noffset = 4\nfields.N = "31:0"\n'
+    )
     calls = []
     dev.hw.R.on_write(lambda value: calls.append(sum(range(200))) or None)
 
@@ -342,7 +360,9 @@ def test_a_device_and_its_hooks_are_collected(make, close):
 def test_a_register_fails_as_often_as_asked(make):
     dev = make(one("fields.A = 0"))
     dev.hw.R.fail(times=2)
-    with pytest.raises(devregs.BusError, match=r"m\.R: the bus answered a 8-bit read with SIGBUS") as caught:
+    with pytest.raises(
+        devregs.BusError, match=r"m\.R: the bus answered a 8-bit read with SIGBUS"
+    ) as caught:
         dev.R.read()
     assert (caught.value.at, caught.value.width, caught.value.write) == ("m.R", 8, False)
     with pytest.raises(devregs.BusError, match="8-bit write"):
@@ -375,7 +395,8 @@ def test_stuck_bits_and_a_device_that_vanishes(make):
 
 def test_reset_gives_back_what_was_there_at_the_start(make):
     dev = make(
-        one("") + '[regions.r.registers.W]\noffset = 4\naccess = "wo"\n[regions.r.registers.D]\noffset = 8\nfifo = true\n'
+        one("")
+        + '[regions.r.registers.W]\noffset = 4\naccess = "wo"\n[regions.r.registers.D]\noffset = 8\nfifo = true\n'
         "[regions.r.registers.A]\noffset = 0x20\ncount = 4\nreset = 9\n"
     )
     dev.R.write(1)
@@ -455,7 +476,9 @@ def test_any_register_against_a_model(data: st.DataObject) -> None:
             assert dev.R.read() == value
             for _, lsb, width, _, _, read in fields:
                 mask = ((1 << width) - 1) << lsb
-                value = value & ~mask if read == "clear" else value | mask if read == "set" else value
+                value = (
+                    value & ~mask if read == "clear" else value | mask if read == "set" else value
+                )
         assert dev.hw.R.read() == value
 
 
@@ -466,7 +489,7 @@ def test_the_mock_behaves_for_views_too(make):
         one("").replace("width = 8\n", "")
         + '[regions.r.registers.FLAGS]\noffset = 4\nreset = 0xff\non-write = "one-to-clear"\n'
         + '[regions.r.registers.RO]\noffset = 8\naccess = "ro"\nreset = 7\n'
-        + "[regions.r.registers.TWICE]\noffset = 12\naccess = \"ro\"\n"
+        + '[regions.r.registers.TWICE]\noffset = 12\naccess = "ro"\n'
         + '[[behaviour]]\nassign = { TWICE = "R * 2" }\n[[behaviour]]\non-write = "R=9"\nafter-reads = 2\nset = { RO = 8 }\n'
     )
     with dev.regions.r.view() as view:
@@ -485,7 +508,9 @@ def test_the_mock_behaves_for_views_too(make):
         view[0:2] = memoryview(bytes(8)).cast("I")
         assert dev.R.read() == 0
     dev.close()
-    plain = make('[regions.r.registers.F]\noffset = 0\nreset = 3\non-write = "one-to-clear"\n', trap=False)
+    plain = make(
+        '[regions.r.registers.F]\noffset = 0\nreset = 3\non-write = "one-to-clear"\n', trap=False
+    )
     with plain.regions.r.view() as view:
         view[0] = 1
         assert plain.F.read() == 1

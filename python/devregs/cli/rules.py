@@ -43,16 +43,20 @@ def _row(rule: Rule) -> Row:
 def _trigger(trigger: Any) -> str:
     match trigger:
         case {"written": parts}:
-            shown = (
-                clean(part["path"]) + ("" if value is None else f"={value:#x}")
-                for part, value in parts
-            )
-            return f"on write of {', '.join(shown)}"
+            return f"on write of {_parts(parts)}"
+        case {"input": parts}:
+            return f"on input to {_parts(parts)}"
         case {"read": parts}:
             return f"on read of {', '.join(clean(part['path']) for part in parts)}"
         case {"every": time}:
             return f"every {_time(time)}"
     return "always"
+
+
+def _parts(parts: list[Any]) -> str:
+    return ", ".join(
+        clean(part["path"]) + ("" if value is None else f"={value:#x}") for part, value in parts
+    )
 
 
 def _action(action: Any, always: bool) -> str:
@@ -61,6 +65,10 @@ def _action(action: Any, always: bool) -> str:
             return f"{clean(part['path'])} = {_text(value)}"
         case {"push": [part, value]}:
             return f"push {_text(value)} to {clean(part['path'])}"
+        case {"send": part}:
+            return f"send {clean(part['path'])}"
+        case {"flush": part}:
+            return f"flush {clean(part['path'])}"
         case {"interrupt": value} if always:
             return f"the interrupt line is {_text(value)}"
         case {"interrupt": value}:

@@ -48,6 +48,17 @@ def answered() -> Callable[[str, str], None]:
 
 
 @pytest.fixture
+def keep() -> Callable[[str], None]:
+    """Write lines on the serial line, marked `kept`: the run's log has them."""
+
+    def write(text: str) -> None:
+        for line in text.splitlines():
+            tell_host("kept", line)
+
+    return write
+
+
+@pytest.fixture
 def press_power_button() -> Callable[[], None]:
     """Have the host press the power button; on aarch64 a pulse on line 3 of the GPIO block."""
     return lambda: tell_host("pulse")

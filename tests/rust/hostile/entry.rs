@@ -167,7 +167,9 @@ fn check_map(loaded: &Loaded) {
 /// What a rule names is there, and its expressions come to something.
 fn check_rule(rule: &Behaviour, map: &Map) {
     let mut targets: Vec<Target> = match &rule.trigger {
-        Trigger::Written(parts) => parts.iter().map(|(part, _)| part.clone()).collect(),
+        Trigger::Written(parts) | Trigger::Input(parts) => {
+            parts.iter().map(|(part, _)| part.clone()).collect()
+        }
         Trigger::Read(parts) => parts.clone(),
         Trigger::Always | Trigger::Every(_) => Vec::new(),
     };
@@ -180,6 +182,7 @@ fn check_rule(rule: &Behaviour, map: &Map) {
                 expressions.push(value);
             }
             Action::Interrupt(value) => expressions.push(value),
+            Action::Send(target) | Action::Flush(target) => targets.push(target.clone()),
             Action::Reset => {}
         }
     }

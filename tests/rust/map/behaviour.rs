@@ -190,6 +190,8 @@ fn a_rule_says_what_it_says() {
             Action::Set(part, value) => format!("set {} {}", part.path, value.text),
             Action::Push(part, value) => format!("push {} {}", part.path, value.text),
             Action::Interrupt(value) => format!("interrupt {}", value.text),
+            Action::Send(part) => format!("send {}", part.path),
+            Action::Flush(part) => format!("flush {}", part.path),
             Action::Reset => "reset".into(),
         })
         .collect();
