@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,15 @@ import pytest
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def handler_of_faults() -> Iterator[None]:
+    """A pytest inside this one turns faulthandler off when it ends, and later tests want it."""
+    yield
+    faulthandler.enable(sys.__stderr__ or 2)
+
+
 PASSES = """
 def test_it(devregs_mock):
     devregs_mock("pl061").DIR.write(1)
