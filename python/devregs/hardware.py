@@ -121,7 +121,7 @@ class Part:
 
     @property
     def sent(self) -> int:
-        """How many words that software wrote to the FIFO wait to be taken."""
+        """How many words that software wrote to the FIFO wait to be taken, be they in it or sent already."""
         return self._mock.level(self._path)[1]
 
     @property

@@ -432,7 +432,10 @@ impl<'a> Parser<'a, '_> {
         };
         match (part.register.fifo.is_some() && part.field.is_none(), fits) {
             (true, true) => Ok(make(part.target)),
-            (true, false) => Err((at, Wrong { message: format!("{path} {access}"), help: None })),
+            (true, false) => {
+                let help = "waiting counts the words that software is to read, sending those it wrote";
+                Err((at, Wrong::new(format!("{path} {access}"), help)))
+            }
             (false, _) => {
                 Err((at, Wrong::new(format!("{path} is no FIFO"), "its register says so: fifo = true")))
             }

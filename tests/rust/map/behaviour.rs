@@ -173,9 +173,10 @@ fn a_rule_says_what_it_says() {
          reset = true\ninterrupt = 'RIS'\npush = { DATA = 0x1_0 }\nset = { 'STATUS.READY' = 1, 'STATUS.CODE' = 'written' }\n\
          [[behaviour]]\non-read = 'DATA'\nafter-reads = 3\nset = { 'STATUS.READY' = 0 }\n\
          [[behaviour]]\nevery = 1\ninterrupt = true\n\
-         [[behaviour]]\nassign = { MIS = 'RIS & IMSC' }\ninterrupt = 'MIS'\n",
+         [[behaviour]]\nassign = { MIS = 'RIS & IMSC' }\ninterrupt = 'MIS'\n\
+         [[behaviour]]\non-input = ['STATUS.MODE=FAST', 'DATA']\nsend = 'OUT'\nflush = ['DATA', 'OUT']\n",
     );
-    let [start, read, tick, masked] = rules.as_slice() else { panic!("{rules:?}") };
+    let [start, read, tick, masked, input] = rules.as_slice() else { panic!("{rules:?}") };
     assert_eq!((start.doc.as_deref(), start.place.as_str()), (Some("starts"), "rules.toml:1"));
     let Trigger::Written(parts) = &start.trigger else { panic!("{start:?}") };
     let shown: Vec<_> =
@@ -183,26 +184,30 @@ fn a_rule_says_what_it_says() {
     assert_eq!(shown, [("CTRL.START", 0, 1, Some(1)), ("CTRL.MODE", 1, 3, Some(5)), ("KEY", 0, 32, None)]);
     assert_eq!(start.condition.as_ref().unwrap().text, "IMSC");
     assert_eq!(start.delay, Some(Delay::Time(Duration::from_millis(2))));
-    let texts: Vec<_> = start
-        .actions
-        .iter()
-        .map(|action| match action {
-            Action::Set(part, value) => format!("set {} {}", part.path, value.text),
-            Action::Push(part, value) => format!("push {} {}", part.path, value.text),
-            Action::Interrupt(value) => format!("interrupt {}", value.text),
-            Action::Send(part) => format!("send {}", part.path),
-            Action::Flush(part) => format!("flush {}", part.path),
-            Action::Reset => "reset".into(),
-        })
-        .collect();
     assert_eq!(
-        texts,
+        texts(start),
         ["set STATUS.READY 1", "set STATUS.CODE written", "push DATA 0x1_0", "interrupt RIS", "reset"]
     );
     assert!(matches!(&read.trigger, Trigger::Read(parts) if parts[0].path == "DATA"));
     assert_eq!(read.delay, Some(Delay::Reads(3)));
     assert_eq!(tick.trigger, Trigger::Every(Duration::from_secs(1)));
     assert_eq!((&masked.trigger, masked.actions.len(), &masked.delay), (&Trigger::Always, 2, &None));
+    let Trigger::Input(parts) = &input.trigger else { panic!("{input:?}") };
+    let shown: Vec<_> = parts.iter().map(|(part, value)| (part.path.as_str(), *value)).collect();
+    assert_eq!(shown, [("STATUS.MODE", Some(2)), ("DATA", None)]);
+    assert_eq!(texts(input), ["send OUT", "flush DATA", "flush OUT"]);
+}
+
+fn texts(rule: &Behaviour) -> Vec<String> {
+    let text = |action: &Action| match action {
+        Action::Set(part, value) => format!("set {} {}", part.path, value.text),
+        Action::Push(part, value) => format!("push {} {}", part.path, value.text),
+        Action::Interrupt(value) => format!("interrupt {}", value.text),
+        Action::Send(part) => format!("send {}", part.path),
+        Action::Flush(part) => format!("flush {}", part.path),
+        Action::Reset => "reset".into(),
+    };
+    rule.actions.iter().map(text).collect()
 }
 
 #[test]
