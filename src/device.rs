@@ -13,12 +13,13 @@ use std::time::Duration;
 #[cfg(feature = "python")]
 pub(crate) use region::Refusal;
 pub use region::Region;
-use region::Viewed;
 pub use register::{Register, RegisterClass};
 
 use tap::{Failure, Tap};
 
-use crate::access::{Lock, SharedLock, TRAPS, prepare};
+#[cfg(feature = "python")]
+use crate::access::TRAPS;
+use crate::access::{Lock, SharedLock, prepare};
 use crate::error::{Error, Result, SourceError};
 use crate::map::{Map, Node};
 use crate::mock::{Backing, Mock, Pace};
@@ -83,13 +84,22 @@ impl Device {
                 true => Lock::shared(SharedLock::new(mapped.file, mapped.place, region.size)),
                 false => Lock::new(),
             };
-            let trapped = TRAPS && options.trap && tap.mock.is_some() && !region.nodes.is_empty();
-            let viewed = match trapped {
-                true => Some(Viewed::new(map_region(&attached, region)?.mapping)),
+            #[cfg(feature = "python")]
+            let viewed = match TRAPS && options.trap && tap.mock.is_some() && !region.nodes.is_empty() {
+                true => Some(view::Viewed::new(map_region(&attached, region)?.mapping)),
                 false => None,
             };
-            let (mapping, physical) = (mapped.mapping, mapped.physical);
-            regions.push(Region::new(map.clone(), index, mapping, physical, lock, tap.clone(), viewed));
+            let region = Region::new(
+                map.clone(),
+                index,
+                mapped.mapping,
+                mapped.physical,
+                lock,
+                tap.clone(),
+                #[cfg(feature = "python")]
+                viewed,
+            );
+            regions.push(region);
         }
         attached.mapped();
         let interrupt = attached.interrupt()?.map(Arc::new);

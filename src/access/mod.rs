@@ -26,12 +26,15 @@ mod arch;
 #[cfg(guarded)]
 mod guard;
 mod registry;
+// Only views are trapped, and they belong to the bindings.
+#[cfg_attr(not(all(traps, feature = "python")), allow(dead_code))]
 mod trap;
 
 #[cfg(feature = "python")]
 pub(crate) use lock::REST;
 pub(crate) use lock::{Guard, Held, Lock, Locked, SharedLock};
 pub(crate) use registry::{Describe, Line, Registered, enter};
+#[cfg(feature = "python")]
 pub(crate) use trap::{TRAPS, Trap, Watch};
 
 /// Prepares the process: the fault guard, where there is one, and the watch over forks. Called at each open, for

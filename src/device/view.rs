@@ -1,12 +1,75 @@
-//! Views of a region, for bindings that export raw memory: which are right, and how many live.
+//! Views of a region, for bindings that export raw memory: which are right, how many live, and what they see of a mock.
+#![allow(unsafe_code)] // The pages that views of a mock see.
 
+use std::io;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::region::Region;
-use crate::error::{Error, Result};
+use crate::access::{Registered, Trap, enter};
+use crate::error::{Error, Result, SourceError};
 use crate::map::{self, ByteOrder};
+use crate::mapping::Mapping;
+use crate::mock::Views;
+
+/// What the views of a mocked region see: pages of their own, to be trapped, so that the mock behaves for them too.
+#[derive(Debug)]
+pub(super) struct Viewed {
+    registered: OnceLock<Registered>,
+    /// Before the mapping, which it needs to the last.
+    trap: Mutex<Option<Trap>>,
+    mapping: Mapping,
+}
+
+impl Viewed {
+    pub fn new(mapping: Mapping) -> Viewed {
+        Viewed { registered: OnceLock::new(), trap: Mutex::default(), mapping }
+    }
+
+    /// Lets a fault in these pages be told as one of the region's.
+    pub fn enter(&self, region: &Arc<Region>) {
+        let (start, size) = (self.mapping.start() as usize, self.mapping.size());
+        // SAFETY: the entry is given back when the region is dropped, whose place in the Arc does not change.
+        let _ = self.registered.set(unsafe { enter(start, size, &**region) });
+    }
+
+    /// Nobody has a view any more.
+    pub fn close(&self) -> io::Result<()> {
+        *self.trap() = None;
+        self.mapping.seal()
+    }
+
+    fn trap(&self) -> MutexGuard<'_, Option<Trap>> {
+        self.trap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Region {
+    /// The first byte that a view sees.
+    ///
+    /// # Errors
+    /// The pages of a mock cannot be trapped.
+    pub(crate) fn view_start(&self) -> Result<*mut u8> {
+        let (Some(viewed), Some(mock)) = (&self.viewed, &self.tap().mock) else { return Ok(self.start()) };
+        let mut trap = viewed.trap();
+        if trap.is_none() && mock.behaves(self.index()) {
+            let info = self.info();
+            let watch = Views::new(mock.clone(), self.index(), info.width, info.byte_order, info.size);
+            let (start, size) = (viewed.mapping.start(), viewed.mapping.size());
+            // SAFETY: the mapping is the region's own, and stays until the trap is dropped, by `close` or with both.
+            let made = unsafe { Trap::new(start, size, info.access.writable(), Arc::new(watch)) };
+            *trap = Some(made.map_err(|error| {
+                let problem = format!("cannot watch the pages of a view: {error}");
+                Error::Source(
+                    SourceError::new(self.at(), problem)
+                        .errno(&error)
+                        .remedy("devregs.mock(map, trap=False) gives views of plain memory"),
+                )
+            })?);
+        }
+        Ok(viewed.mapping.start())
+    }
+
     /// The span a view covers, checked: whole words, inside the region.
     ///
     /// # Errors

@@ -14,6 +14,8 @@ mod play;
 mod shared;
 mod slot;
 mod state;
+#[cfg(feature = "python")]
+#[cfg_attr(not(traps), allow(dead_code))]
 mod views;
 
 use std::fmt;
@@ -29,6 +31,7 @@ pub use memory::Backing;
 pub use shared::SyncError;
 pub use slot::{Hook, HookError};
 pub use state::Gone;
+#[cfg(feature = "python")]
 pub(crate) use views::Views;
 
 use crate::access::{Fault, Held, Locked, Word};
@@ -147,6 +150,7 @@ impl Mock {
     }
 
     /// Whether a region has registers that are more than memory.
+    #[cfg(feature = "python")]
     pub(crate) fn behaves(&self, region: usize) -> bool {
         self.state().behaves(region)
     }

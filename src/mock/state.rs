@@ -360,6 +360,7 @@ impl State {
     }
 
     /// Whether a region has registers that are more than memory to one who reads and writes it.
+    #[cfg(feature = "python")]
     pub fn behaves(&self, region: usize) -> bool {
         let writable = self.map.regions[region].access.writable();
         let kinds = self.kinds.iter().filter(|kind| kind.shape.region == region);

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 pub(crate) use journal::Journal;
 pub use json::{Recording, load};
+#[cfg(feature = "python")]
 pub(crate) use script::describe;
 pub use script::{Answer, Expected, Script, Step};
 pub use tally::Tally;

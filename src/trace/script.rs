@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::text::{line, number, side_by_side};
+#[cfg(feature = "python")]
+use super::text::number;
+use super::text::{line, side_by_side};
 use super::{Op, Record};
 use crate::access::Fault;
 use crate::map::Map;
@@ -282,6 +284,7 @@ fn repeatable(map: &Map, record: &Record) -> bool {
 }
 
 /// `write  CTRL  0x0000_0003`, for a step: `bits` as in [`Expected`].
+#[cfg(feature = "python")]
 pub(crate) fn describe(op: Option<Op>, path: &str, bits: (u64, u64), width: u32) -> String {
     let what = match op {
         Some(Op::Read) => "read ",
