@@ -59,7 +59,7 @@ impl Map {
     ///
     /// # Errors
     /// The path leads nowhere.
-    pub(crate) fn target(&self, path: &str) -> Result<Target, PathError> {
+    pub fn target(&self, path: &str) -> Result<Target, PathError> {
         let found = self.resolve(path)?;
         let (lsb, width) = match found.field {
             Some(field) => (field.lsb, field.width),
@@ -111,7 +111,7 @@ fn trace(nodes: &[Node], base: u64, id: u32, offset: u64, path: &mut String) -> 
 
 impl Target {
     /// Its bits, in place in the register.
-    pub(crate) fn mask(&self) -> u64 {
+    pub fn mask(&self) -> u64 {
         mask(self.width) << self.lsb
     }
 }
