@@ -26,7 +26,7 @@ fn main() {
 
 /// Whether accesses are guarded against faults: on the architectures we have assembly for.
 fn guard() {
-    println!("cargo::rustc-check-cfg=cfg(guarded)");
+    println!("cargo::rustc-check-cfg=cfg(guarded, traps)");
     let is = |key: &str, values: &[&str]| env::var(key).is_ok_and(|value| values.contains(&value.as_str()));
     if is("CARGO_CFG_TARGET_OS", &["linux"])
         && is("CARGO_CFG_TARGET_ARCH", &["x86_64", "aarch64", "arm", "riscv64"])
@@ -34,6 +34,10 @@ fn guard() {
         && env::var_os("CARGO_FEATURE_UNGUARDED").is_none()
     {
         println!("cargo::rustc-cfg=guarded");
+        // Single steps from user space.
+        if is("CARGO_CFG_TARGET_ARCH", &["x86_64"]) {
+            println!("cargo::rustc-cfg=traps");
+        }
     }
 }
 

@@ -13,16 +13,17 @@ use std::time::Duration;
 #[cfg(feature = "python")]
 pub(crate) use region::Refusal;
 pub use region::Region;
+use region::Viewed;
 pub use register::{Register, RegisterClass};
 
 use tap::{Failure, Tap};
 
-use crate::access::{Lock, SharedLock, prepare};
+use crate::access::{Lock, SharedLock, TRAPS, prepare};
 use crate::error::{Error, Result, SourceError};
 use crate::map::{Map, Node};
-use crate::mock::{Mock, Pace};
+use crate::mock::{Backing, Mock, Pace};
 use crate::source::{Attached, Interrupt, Source, map_region};
-use crate::trace::{Script, Trace};
+use crate::trace::{Script, Tally, Trace};
 
 /// How to open a device.
 #[derive(Clone, Debug)]
@@ -35,11 +36,22 @@ pub struct Options {
     pub root: PathBuf,
     /// How the time of a mock passes.
     pub pace: Pace,
+    /// The file that is a mock's memory; None for one of its own.
+    pub backing: Option<Backing>,
+    /// Let a mock behave for views as well, where the machine can trap their accesses.
+    pub trap: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { verify: true, shared: false, root: Path::new("/").into(), pace: Pace::Real }
+        Options {
+            verify: true,
+            shared: false,
+            root: Path::new("/").into(),
+            pace: Pace::Real,
+            backing: None,
+            trap: true,
+        }
     }
 }
 
@@ -61,7 +73,7 @@ impl Device {
     pub fn open(map: Arc<Map>, source: &Source, options: &Options) -> Result<Device> {
         prepare()
             .map_err(|error| SourceError::new(source, "cannot install the fault guard").errno(&error))?;
-        let attached = Attached::new(source, &map, &options.root, options.pace)?;
+        let attached = Attached::new(source, &map, &options.root, options.pace, options.backing.as_ref())?;
         let script = attached.recording().map(|kept| Script::replay(map.clone(), kept.records.clone()));
         let tap = Arc::new(Tap::new(attached.mock().cloned(), script));
         let mut regions = Vec::with_capacity(map.regions.len());
@@ -69,10 +81,17 @@ impl Device {
             let mapped = map_region(&attached, region)?;
             let lock = match options.shared && region.access.writable() {
                 true => Lock::shared(SharedLock::new(mapped.file, mapped.place, region.size)),
-                false => Lock::default(),
+                false => Lock::new(),
             };
-            regions.push(Region::new(map.clone(), index, mapped.mapping, mapped.physical, lock, tap.clone()));
+            let trapped = TRAPS && options.trap && tap.mock.is_some() && !region.nodes.is_empty();
+            let viewed = match trapped {
+                true => Some(Viewed::new(map_region(&attached, region)?.mapping)),
+                false => None,
+            };
+            let (mapping, physical) = (mapped.mapping, mapped.physical);
+            regions.push(Region::new(map.clone(), index, mapping, physical, lock, tap.clone(), viewed));
         }
+        attached.mapped();
         let interrupt = attached.interrupt()?.map(Arc::new);
         let device = Device { map, source: source.clone(), regions, interrupt, tap };
         // A recording begins behind the open.
@@ -108,16 +127,28 @@ impl Device {
     }
 
     /// Records accesses from now on, the last `limit` of them; all, where there is none. Views are not heard.
-    pub fn start_trace(&self, limit: Option<usize>) -> Arc<Trace> {
+    pub fn start_trace(&self, limit: Option<usize>) -> Trace {
         let (map, source) = (self.map.clone(), self.source.to_string());
-        let trace = self.tap.start_trace(Trace::new(map, source, self.interrupt.is_some(), limit));
+        let trace = Trace::start(self.tap.journal.clone(), map, source, self.interrupt.is_some(), limit);
         self.regions.iter().for_each(|region| region.set_tapped());
         trace
     }
 
     /// Ends a recording.
-    pub fn stop_trace(&self, trace: &Arc<Trace>) {
-        self.tap.stop_trace(trace);
+    pub fn stop_trace(&self, trace: &Trace) {
+        trace.stop();
+        self.regions.iter().for_each(|region| region.set_tapped());
+    }
+
+    /// Sums accesses up in a tally from now on, which is one of the same map. Views are not heard.
+    pub fn start_tally(&self, tally: Arc<Tally>) {
+        self.tap.journal.change(|listeners| listeners.tallies.push(tally));
+        self.regions.iter().for_each(|region| region.set_tapped());
+    }
+
+    /// Sums up no more.
+    pub fn stop_tally(&self, tally: &Arc<Tally>) {
+        self.tap.journal.change(|listeners| listeners.tallies.retain(|other| !Arc::ptr_eq(tally, other)));
         self.regions.iter().for_each(|region| region.set_tapped());
     }
 
@@ -192,9 +223,16 @@ impl Device {
 
     /// Why the interrupt cannot be used.
     pub(crate) fn no_interrupt(&self) -> Error {
-        SourceError::new(&self.source, "this source has no interrupts")
-            .remedy("UIO devices have: open the device by uio:, or poll with register.wait()")
-            .into()
+        let (problem, remedy) = match self.source {
+            Source::Uio(_) => {
+                ("a plain file is in the device's place, which has no interrupt", "poll with register.wait()")
+            }
+            _ => (
+                "this source has no interrupts",
+                "UIO devices have: open the device by uio:, or poll with register.wait()",
+            ),
+        };
+        SourceError::new(&self.source, problem).remedy(remedy).into()
     }
 
     /// Whether it was closed.

@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
 use nix::unistd::{SysconfVar, sysconf};
 
 /// What a mapping allows.
@@ -70,6 +70,21 @@ impl Mapping {
     /// The window's size in bytes.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// Makes all its pages 0, and gives their memory back. For shared memory and files, mapped for writing.
+    ///
+    /// # Errors
+    /// What madvise says.
+    pub(crate) fn zero(&self) -> io::Result<()> {
+        let page = page_size();
+        let address = self.raw.as_mut_ptr() as usize;
+        let first = address - address % page;
+        let length = (address + self.raw.len()).next_multiple_of(page) - first;
+        let Some(start) = NonNull::new(first as *mut _) else { return Ok(()) };
+        // SAFETY: the pages are this object's own mapping, whose bytes nobody has a reference to.
+        unsafe { madvise(start, length, MmapAdvise::MADV_REMOVE)? };
+        Ok(())
     }
 
     /// Gives the device back but keeps the address range reserved, without any access, until the last owner of this

@@ -11,9 +11,10 @@
 
 from __future__ import annotations
 
-from ._board import Board, open_board
+from ._board import Board, mock_board, open_board
 from ._devregs import (
     GUARDED,
+    TRAPS,
     Access,
     AccessError,
     Array,
@@ -45,6 +46,7 @@ from ._devregs import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import coverage
     from .restore import Restored
     from .snapshot import Snapshot
 else:
@@ -59,6 +61,10 @@ else:
             from .restore import Restored
 
             return Restored
+        if name == "coverage":
+            import importlib
+
+            return importlib.import_module(".coverage", __name__)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
@@ -67,6 +73,7 @@ else:
 
 __all__ = [
     "GUARDED",
+    "TRAPS",
     "Access",
     "AccessError",
     "Array",
@@ -92,11 +99,12 @@ __all__ = [
     "WaitTimeout",
     "__version__",
     "builtin_maps",
+    "coverage",
     "load",
     "load_board",
     "mock",
+    "mock_board",
     "open",
     "open_board",
     "scan",
 ]
-

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ._devregs import Device, DevregsError, Map, load_board
+from ._devregs import Device, DevregsError, load_board, mock
 from ._devregs import open as open_device
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from os import PathLike
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Any, Literal, Self
 
 
 class Board:
@@ -105,15 +105,36 @@ def open_board(
     already open are closed, and the error, of the kind that `open` raises, names the device.
     Raises MapError where the board map is wrong.
     """
+
+    def open_one(entry: dict[str, Any]) -> Device:
+        return open_device(entry["map"], entry["source"], verify=verify, shared=shared, root=root)
+
+    return _open_all(path, open_one)
+
+
+def mock_board(
+    path: str | PathLike[str],
+    *,
+    clock: Literal["real", "virtual"] = "real",
+    access_time: float = 1e-7,
+    trap: bool = True,
+) -> Board:
+    """A board whose devices are mocks, all of them, whatever their sources.
+
+    `clock`, `access_time` and `trap` are those of `mock`; each device has its own clock. Raises MapError
+    where the board map is wrong.
+    """
+    return _open_all(
+        path, lambda entry: mock(entry["map"], clock=clock, access_time=access_time, trap=trap)
+    )
+
+
+def _open_all(path: str | PathLike[str], open_one: Callable[[dict[str, Any]], Device]) -> Board:
     devices: dict[str, Device] = {}
-    entries: dict[str, dict[str, Any]] = load_board(path)
     try:
-        for name, entry in entries.items():
-            device_map: Map = entry["map"]
+        for name, entry in load_board(path).items():
             try:
-                devices[name] = open_device(
-                    device_map, entry["source"], verify=verify, shared=shared, root=root
-                )
+                devices[name] = open_one(entry)
             except DevregsError as error:
                 raise named(error, f"device {name}") from error
     except BaseException:

@@ -1,6 +1,6 @@
 """The Rust core. Users import these names from `devregs`."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from enum import IntEnum
 from os import PathLike
 from types import TracebackType
@@ -8,12 +8,15 @@ from typing import Any, Final, Literal, Self, SupportsIndex, final, overload
 
 from typing_extensions import Buffer
 
+from .hardware import Hardware
 from .restore import Restored
 from .snapshot import Snapshot
 
 __version__: Final[str]
 GUARDED: Final[bool]
 """Whether this build turns a fault inside an access into BusError: on x86-64, aarch64, armv7 and riscv64."""
+TRAPS: Final[bool]
+"""Whether a mock behaves for memoryviews too: on x86-64 with the fault guard."""
 PyBUF_READ: Final[int]
 PyBUF_WRITE: Final[int]
 
@@ -34,6 +37,9 @@ class SourceError(DevregsError, OSError):
 
 class WaitTimeout(DevregsError, TimeoutError):
     """A wait ran out of time."""
+
+class ExpectationError(DevregsError, AssertionError):
+    """An access is not the one that was expected or recorded, or one that was did not come."""
 
 @final
 class Map:
@@ -279,7 +285,7 @@ class Device(Group):
         """Its interrupt. Using it raises SourceError where the source has none."""
     @property
     def hw(self) -> Hardware:
-        """The hardware's side of a mock. Raises AccessError where the device is no mock."""
+        """The hardware's side of a mock; false where the device is none. Using it then raises AccessError."""
     def trace(self, limit: int | None = None) -> Trace:
         """A recording of the accesses of a `with` block, the last `limit` of them. Views are not heard."""
     def _expect(self, steps: list[dict[str, Any]] | None) -> None: ...
@@ -321,7 +327,7 @@ class Device(Group):
     ) -> None: ...
 
 @final
-class Trace(Sequence[Access]):
+class Trace:
     """A recording of a device's accesses: a sequence of Access. str() of it is a transcript."""
 
     def start(self) -> None:
@@ -338,9 +344,11 @@ class Trace(Sequence[Access]):
     def save(self, path: str | PathLike[str]) -> None:
         """Write JSON lines, which the source `replay:PATH` plays back."""
     @overload
-    def __getitem__(self, index: int) -> Access: ...
+    def __getitem__(self, index: int, /) -> Access: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Access]: ...
+    def __getitem__(self, index: slice, /) -> list[Access]: ...
+    def __iter__(self) -> Iterator[Access]:
+        """Over the accesses recorded so far."""
     def __len__(self) -> int: ...
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -404,8 +412,18 @@ class _Mock:
     def heal(self) -> None: ...
     def reset(self) -> None: ...
     def interrupt(self) -> None: ...
+    def sync(self) -> list[tuple[str, int]]: ...
+    def interrupts(self) -> int: ...
+    def enable_interrupt(self, on: bool) -> None: ...
     def now(self) -> float: ...
     def advance(self, seconds: float) -> None: ...
+
+@final
+class _Tally:
+    def __new__(cls, map: Map) -> _Tally: ...
+    def attach(self, device: Device) -> None: ...
+    def stop(self) -> None: ...
+    def to_json(self) -> str: ...
 
 def load(map: str | PathLike[str] | Map, /) -> Map:
     """A map by name (of the library) or file."""
@@ -429,14 +447,21 @@ def mock(
     *,
     clock: Literal["real", "virtual"] = "real",
     access_time: float = 1e-7,
+    trap: bool = True,
 ) -> Device:
     """Open a device over memory that behaves as the map says: no hardware, the same accesses.
+
+    It behaves for memoryviews too where TRAPS says so, at some microseconds an access; with `trap=False` a view is
+    plain memory.
 
     A `virtual` clock passes by `hw.advance()`, by waits, which take no real time, and by `access_time` seconds for
     each access.
     """
 
-def _watch_opens(function: Callable[[Device], Any], /) -> bool: ...
+def _shared_mock(
+    map: str | PathLike[str] | Map, path: str | PathLike[str], starts: list[int], mark: bool
+) -> Device: ...
+def _watch_opens(function: Callable[[Device], Any]) -> bool: ...
 def builtin_maps() -> list[str]:
     """The names of the maps in the library."""
 

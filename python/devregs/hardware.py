@@ -1,11 +1,11 @@
 """The hardware's side of a mock: what the device itself does while software drives it.
 
-    gpio = devregs.mock("pl061")
-    gpio.hw.RIS.PIN = 0x01              # software may only read it
-    assert gpio.hw.IE.read() == 0       # what software wrote, write-only bits included
+gpio = devregs.mock("pl061")
+gpio.hw.RIS.PIN = 0x01              # software may only read it
+assert gpio.hw.IE.read() == 0       # what software wrote, write-only bits included
 
-    @gpio.hw["IC"].on_write
-    def acknowledged(value: int) -> None: ...
+@gpio.hw["IC"].on_write
+def acknowledged(value: int) -> None: ...
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._devregs import Device, MapError, Register, _Mock
+from ._devregs import AccessError, Device, MapError, Register, _Mock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,13 @@ class Part:
     """
 
     __slots__ = ("_mock", "_path", "_soft")
+    _mock: _Mock
+    _path: str
+    _soft: Any
+
+    _mock: _Mock
+    _path: str
+    _soft: Any
 
     def __init__(self, mock: _Mock, path: str, soft: Any) -> None:
         object.__setattr__(self, "_mock", mock)
@@ -131,14 +138,33 @@ class Part:
         self._mock.stick(self._path, value)
 
 
+class _Absent:
+    """The hardware's side of a device that is no mock: whatever is asked of it is refused."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def __getattr__(self, name: str) -> Any:
+        raise AccessError(
+            f"{self._device.name}: is at {self._device.source}, and only a mock has a hardware side that "
+            f"software reaches: devregs.mock(map)"
+        )
+
+
 class Hardware:
     """The whole device from its own side. Registers and groups are attributes; `hw["CH[3].CTRL"]` by path."""
 
     __slots__ = ("_device", "_mock")
+    _device: Device
+    _mock: _Mock
 
-    def __init__(self, device: Device, mock: _Mock) -> None:
+    def __init__(self, device: Device, mock: _Mock | None) -> None:
         object.__setattr__(self, "_device", device)
-        object.__setattr__(self, "_mock", mock)
+        object.__setattr__(self, "_mock", mock or _Absent(device))
+
+    def __bool__(self) -> bool:
+        """Whether there is one: the device is a mock."""
+        return not isinstance(self._mock, _Absent)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -170,7 +196,8 @@ class Hardware:
     @property
     def time(self) -> float:
         """Seconds since the mock was made, by its own clock."""
-        return self._mock.now()
+        now: float = self._mock.now()
+        return now
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and what is due in it happen. Takes no real time."""
@@ -218,7 +245,11 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items()) + " }"
+        return (
+            "{ "
+            + ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items())
+            + " }"
+        )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, str):

@@ -1,9 +1,9 @@
-"""For tests: the accesses a test expects, and whether they were made.
+"""For tests: the accesses a test expects, and whether they were made; mocks that other programs map.
 
-    from devregs.testing import anything, expect, read, write
+from devregs.testing import anything, expect, read, write
 
-    with expect(gpio, write("DIR", 0x0F), read("DATA").times(0, None), write("IC", PIN=1)):
-        driver.start(gpio)
+with expect(gpio, write("DIR", 0x0F), read("DATA").times(0, None), write("IC", PIN=1)):
+    driver.start(gpio)
 """
 
 from __future__ import annotations
@@ -14,8 +14,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._devregs import Device, ExpectationError, MapError, Register
+from .standin import serve, serve_board
 
-__all__ = ["ExpectationError", "Step", "anything", "expect", "irq", "read", "write"]
+__all__ = [
+    "ExpectationError",
+    "Step",
+    "anything",
+    "expect",
+    "irq",
+    "read",
+    "serve",
+    "serve_board",
+    "write",
+]
 
 
 @dataclass(frozen=True)
@@ -65,9 +76,9 @@ def anything(path: str | None = None) -> Step:
 def expect(device: Device, *steps: Step) -> Iterator[None]:
     """Let only these accesses pass, in this order, while the block runs.
 
-    Raises ExpectationError out of the first access that is another one, and at the end of the block if
-    some were not made; it shows what was expected and what was done, side by side. Accesses through
-    views are not seen.
+    Raises ExpectationError out of an access that is another one, and at the end of the block if some
+    were not made, or if that error was caught inside; it shows what was expected and what was done,
+    side by side. AccessError where accesses are expected already. Accesses through views are not seen.
     """
     device._expect([_raw(device, step) for step in steps])
     try:
@@ -86,7 +97,9 @@ def _raw(device: Device, step: Step) -> dict[str, Any]:
         if step.value is not None:
             mask, bits = 2**register.width - 1, step.value
             if not 0 <= bits <= mask:
-                raise MapError(f"{device.name}.{step.path}: {bits:#x} does not fit {register.width} bits")
+                raise MapError(
+                    f"{device.name}.{step.path}: {bits:#x} does not fit {register.width} bits"
+                )
         if step.fields:
             known = {info.name: info for info in register.fields}
             bits |= register.encode(step.fields)

@@ -7,6 +7,8 @@
 //! Whatever is not ours goes to the handler that was there before: as if we were not there. One that comes later, such
 //! as faulthandler's, takes our place; so every open of a device looks who is on top, and installs above. Then
 //! "before" and "after" can form a ring, which re-entry by the same thread shows: the oldest handler ends it.
+//!
+//! Trapped pages come first: an access to one is no fault, and SIGTRAP, handled only for them, ends its single step.
 #![allow(unsafe_code)] // A signal handler.
 
 use std::cell::UnsafeCell;
@@ -14,12 +16,13 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::{MaybeUninit, zeroed};
 use std::ptr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::libc;
 
-use super::{arch, registry};
+#[cfg(traps)]
+use super::trap;
+use super::{Lock, arch, registry};
 
 /// Where an access begins and ends, each relative to the place of the number itself.
 #[repr(C)]
@@ -70,38 +73,62 @@ impl Chain {
             within: AtomicI32::new(0),
         }
     }
-}
 
-static CHAINS: [Chain; 2] = [Chain::new(libc::SIGBUS), Chain::new(libc::SIGSEGV)];
-static INSTALLING: Mutex<()> = Mutex::new(());
-
-/// Installs the handler above all others, unless it is there.
-///
-/// # Errors
-/// What sigaction says.
-pub(crate) fn install() -> io::Result<()> {
-    let _one = INSTALLING.lock();
-    CHAINS.iter().try_for_each(|chain| {
+    fn install(&self) -> io::Result<()> {
+        let _one = INSTALLING.hold();
         // SAFETY: sigaction with valid pointers; zeroed is a valid disposition to be filled.
         unsafe {
             let mut before: libc::sigaction = zeroed();
-            check(libc::sigaction(chain.signal, ptr::null(), &mut before))?;
+            check(libc::sigaction(self.signal, ptr::null(), &mut before))?;
             if before.sa_sigaction == ours() {
                 return Ok(());
             }
             // The handler may run as soon as it is installed, so what was before must be known before.
-            (*chain.latest.0.get()).write(before);
-            if !chain.installed.swap(true, Ordering::AcqRel) {
-                (*chain.oldest.0.get()).write(before);
+            (*self.latest.0.get()).write(before);
+            if !self.installed.swap(true, Ordering::AcqRel) {
+                (*self.oldest.0.get()).write(before);
             }
             let mut action: libc::sigaction = zeroed();
             action.sa_sigaction = ours();
             // NODEFER: a fault in a handler called from here must not be the end.
             action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
             libc::sigemptyset(&mut action.sa_mask);
-            check(libc::sigaction(chain.signal, &action, ptr::null_mut()))
+            check(libc::sigaction(self.signal, &action, ptr::null_mut()))
         }
-    })
+    }
+
+    /// The one of a signal.
+    fn of(signal: c_int) -> Option<&'static Chain> {
+        #[cfg(traps)]
+        if signal == libc::SIGTRAP {
+            return Some(&STEPS);
+        }
+        CHAINS.iter().find(|chain| chain.signal == signal)
+    }
+}
+
+static CHAINS: [Chain; 2] = [Chain::new(libc::SIGBUS), Chain::new(libc::SIGSEGV)];
+/// The end of a single step, for trapped pages.
+#[cfg(traps)]
+static STEPS: Chain = Chain::new(libc::SIGTRAP);
+/// Free in the child of a fork, whatever another thread of its parent was at.
+static INSTALLING: Lock = Lock::new();
+
+/// Installs the handler above all others, unless it is there.
+///
+/// # Errors
+/// What sigaction says.
+pub(crate) fn install() -> io::Result<()> {
+    CHAINS.iter().try_for_each(Chain::install)
+}
+
+/// Installs it for single steps too.
+///
+/// # Errors
+/// What sigaction says.
+#[cfg(traps)]
+pub(super) fn install_steps() -> io::Result<()> {
+    STEPS.install()
 }
 
 fn ours() -> usize {
@@ -118,6 +145,12 @@ unsafe extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context:
         let code = (*info).si_code;
         // A code above 0 is the kernel's: a fault, and not somebody's kill().
         if code > 0 {
+            #[cfg(traps)]
+            if trap::take(signal, info, context) {
+                return;
+            }
+        }
+        if code > 0 && signal != libc::SIGTRAP {
             let counter = arch::program_counter(context);
             if let Some(end) = site_end(counter) {
                 return arch::resume(context, end, super::Fault { signal, code }.pack());
@@ -154,7 +187,7 @@ fn site_end(counter: usize) -> Option<usize> {
 /// # Safety
 /// The arguments of a signal handler.
 unsafe fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let Some(chain) = CHAINS.iter().find(|chain| chain.signal == signal) else { return };
+    let Some(chain) = Chain::of(signal) else { return };
     // SAFETY: gettid has no preconditions. The dispositions were written before the handler was installed.
     unsafe {
         let thread = libc::syscall(libc::SYS_gettid) as i32;
@@ -180,7 +213,8 @@ unsafe fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_voi
     }
 }
 
-/// Lets the default action happen. A fault happens again as soon as the handler returns; what was sent is sent again.
+/// Lets the default action happen. A fault happens again as soon as the handler returns; what was sent is sent again,
+/// and a trap too, which comes behind its instruction.
 ///
 /// # Safety
 /// In a signal handler.
@@ -190,7 +224,7 @@ unsafe fn die(signal: c_int, code: c_int) {
         let mut default: libc::sigaction = zeroed();
         default.sa_sigaction = libc::SIG_DFL;
         libc::sigaction(signal, &default, ptr::null_mut());
-        if code <= 0 {
+        if code <= 0 || signal == libc::SIGTRAP {
             libc::raise(signal);
         }
     }

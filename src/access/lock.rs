@@ -4,6 +4,7 @@
 use std::cell::UnsafeCell;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
@@ -13,7 +14,7 @@ use nix::libc;
 
 /// Held for one load and one store: a few instructions and two trips over the bus. So it spins, then yields, and
 /// costs an uncontended writer one atomic exchange, which a mutex with a wait queue would double.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lock {
     /// 0, or the generation of the process whose thread holds it.
     taken: AtomicU32,
@@ -42,18 +43,31 @@ static GENERATION: AtomicU32 = AtomicU32::new(1);
 pub(super) fn watch_forks() {
     extern "C" fn forked() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
+        #[cfg(traps)]
+        super::trap::forked();
     }
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the function does nothing but add to an atomic.
+        // SAFETY: the function does nothing but add to an atomic and protect pages again.
         unsafe { libc::pthread_atfork(None, None, Some(forked)) };
     });
 }
 
+/// How many forks led to this process, from 1.
+#[cfg(traps)]
+pub(super) fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
 impl Lock {
+    /// A lock that is not shared.
+    pub const fn new() -> Lock {
+        Lock { taken: AtomicU32::new(0), owner: AtomicUsize::new(0), shared: None }
+    }
+
     /// A lock that other processes heed too.
     pub fn shared(lock: SharedLock) -> Lock {
-        Lock { shared: Some(lock), ..Lock::default() }
+        Lock { shared: Some(lock), ..Lock::new() }
     }
 
     /// Whether other processes heed it.
@@ -103,18 +117,66 @@ impl Lock {
 
     #[cold]
     fn wait(&self, generation: u32) {
-        let mut spins = 0;
+        let mut spins = 0u64;
         while self.taken.load(Ordering::Relaxed) == generation
             || self.taken.swap(generation, Ordering::Acquire) == generation
         {
             // The holder may have been put to sleep by the scheduler: let it run.
+            spins += 1;
             if spins < 100 {
-                spins += 1;
                 std::hint::spin_loop();
+            } else if spins < 1000 {
+                std::thread::yield_now();
             } else {
                 REST.get().copied().unwrap_or(std::thread::yield_now)();
             }
         }
+    }
+}
+
+/// A value that one thread touches at a time, for a moment.
+pub(crate) struct Locked<T> {
+    lock: Lock,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reached only through a guard, which one thread has at a time.
+unsafe impl<T: Send> Sync for Locked<T> {}
+
+/// Holds the value until dropped. The same thread must not ask for it again before.
+pub(crate) struct Held<'a, T> {
+    value: &'a UnsafeCell<T>,
+    _guard: Guard<'a>,
+}
+
+impl<T> Locked<T> {
+    /// Unlocked.
+    pub fn new(value: T) -> Locked<T> {
+        Locked { lock: Lock::new(), value: UnsafeCell::new(value) }
+    }
+
+    /// Keeps other threads out.
+    #[inline(always)]
+    pub fn lock(&self) -> Held<'_, T> {
+        Held { _guard: self.lock.hold(), value: &self.value }
+    }
+}
+
+impl<T> Deref for Held<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard keeps every other thread out.
+        unsafe { &*self.value.get() }
+    }
+}
+
+impl<T> DerefMut for Held<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard keeps every other thread out, and this is the only reference made from it.
+        unsafe { &mut *self.value.get() }
     }
 }
 

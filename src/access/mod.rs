@@ -26,11 +26,13 @@ mod arch;
 #[cfg(guarded)]
 mod guard;
 mod registry;
+mod trap;
 
 #[cfg(feature = "python")]
 pub(crate) use lock::REST;
-pub(crate) use lock::{Guard, Lock, SharedLock};
+pub(crate) use lock::{Guard, Held, Lock, Locked, SharedLock};
 pub(crate) use registry::{Describe, Line, Registered, enter};
+pub(crate) use trap::{TRAPS, Trap, Watch};
 
 /// Prepares the process: the fault guard, where there is one, and the watch over forks. Called at each open, for
 /// somebody may have put a signal handler above ours meanwhile.

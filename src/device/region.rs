@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::tap::{Failure, Tap, Touch};
-use crate::access::{Describe, Fault, Guard, Line, Lock, Registered, Word, enter, single};
+use crate::access::{Describe, Fault, Guard, Line, Lock, Registered, Trap, Word, enter, single};
 use crate::error::{BusFault, Error, Result, SourceError};
 use crate::map::{self, Map, Width};
 use crate::mapping::Mapping;
+#[cfg(feature = "python")]
+use crate::mock::Views;
 
 /// The gate of a region that anyone may pass. Whatever is set sends accesses the long way.
 const OPEN: u8 = 0;
@@ -34,6 +36,22 @@ pub struct Region {
     views: Mutex<usize>,
     pub(crate) lock: Lock,
     tap: Arc<Tap>,
+    viewed: Option<Viewed>,
+}
+
+/// What the views of a mocked region see: pages of their own, to be trapped, so that the mock behaves for them too.
+#[derive(Debug)]
+pub(super) struct Viewed {
+    registered: OnceLock<Registered>,
+    /// Before the mapping, which it needs to the last.
+    trap: Mutex<Option<Trap>>,
+    mapping: Mapping,
+}
+
+impl Viewed {
+    pub fn new(mapping: Mapping) -> Viewed {
+        Viewed { registered: OnceLock::new(), trap: Mutex::default(), mapping }
+    }
 }
 
 /// Why something is refused, as a sentence for the one who asked.
@@ -55,6 +73,7 @@ impl Region {
         physical: Option<u64>,
         lock: Lock,
         tap: Arc<Tap>,
+        viewed: Option<Viewed>,
     ) -> Arc<Region> {
         let gate = if lock.is_shared() { SHARED } else { OPEN } | if tap.active() { TAPPED } else { OPEN };
         let region = Arc::new(Region {
@@ -67,10 +86,16 @@ impl Region {
             views: Mutex::new(0),
             lock,
             tap,
+            viewed,
         });
         // SAFETY: the entry is given back when the region is dropped, whose place in the Arc does not change.
         let entry = unsafe { enter(region.start() as usize, region.mapping.size(), &*region) };
         let _ = region.registered.set(entry);
+        if let Some(viewed) = &region.viewed {
+            let (start, size) = (viewed.mapping.start() as usize, viewed.mapping.size());
+            // SAFETY: as above.
+            let _ = viewed.registered.set(unsafe { enter(start, size, &*region) });
+        }
         region
     }
 
@@ -119,9 +144,35 @@ impl Region {
         &self.tap
     }
 
-    /// The first byte, for views.
+    /// The first byte.
     pub(crate) fn start(&self) -> *mut u8 {
         self.mapping.start()
+    }
+
+    /// The first byte, for views.
+    ///
+    /// # Errors
+    /// The pages of a mock cannot be trapped.
+    #[cfg(feature = "python")]
+    pub(crate) fn view_start(&self) -> Result<*mut u8> {
+        let (Some(viewed), Some(mock)) = (&self.viewed, &self.tap.mock) else { return Ok(self.start()) };
+        let mut trap = viewed.trap.lock().unwrap_or_else(PoisonError::into_inner);
+        if trap.is_none() && mock.behaves(self.index) {
+            let info = self.info();
+            let watch = Views::new(mock.clone(), self.index, info.width, info.byte_order, info.size);
+            let (start, size) = (viewed.mapping.start(), viewed.mapping.size());
+            // SAFETY: the mapping is the region's own, and stays until the trap is dropped, by `close` or with both.
+            let made = unsafe { Trap::new(start, size, info.access.writable(), Arc::new(watch)) };
+            *trap = Some(made.map_err(|error| {
+                let problem = format!("cannot watch the pages of a view: {error}");
+                Error::Source(
+                    SourceError::new(self.at(), problem)
+                        .errno(&error)
+                        .remedy("devregs.mock(map, trap=False) gives views of plain memory"),
+                )
+            })?);
+        }
+        Ok(viewed.mapping.start())
     }
 
     /// The device and region, for messages.
@@ -257,8 +308,16 @@ impl Region {
     /// Ends all access, which nobody holds a view of: the caller holds `views`.
     pub(super) fn close(&self) -> Result<()> {
         self.gate.fetch_or(CLOSED, Ordering::Release);
+        let viewed = match &self.viewed {
+            None => Ok(()),
+            Some(viewed) => {
+                drop(viewed.trap.lock().unwrap_or_else(PoisonError::into_inner).take());
+                viewed.mapping.seal()
+            }
+        };
         self.mapping
             .seal()
+            .and(viewed)
             .map_err(|error| Error::Source(SourceError::new(self.at(), "cannot unmap").errno(&error)))
     }
 

@@ -1,26 +1,18 @@
 //! The long way of an access: what a mock makes of it, what is expected, what is recorded.
 #![allow(unsafe_code)] // The accesses themselves.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::access::{Fault, Word};
 use crate::error::Error;
 use crate::mock::{Mock, Place, Trouble};
-use crate::trace::{Answer, Op, Record, Script, Trace};
+use crate::trace::{Answer, Journal, Op, Record, Script};
 
 /// What listens to the accesses of a device, and what answers them in its place.
 #[derive(Debug, Default)]
 pub(crate) struct Tap {
     pub mock: Option<Arc<Mock>>,
-    listening: AtomicBool,
-    ears: Mutex<Ears>,
-}
-
-#[derive(Debug, Default)]
-struct Ears {
-    traces: Vec<Arc<Trace>>,
-    script: Option<Script>,
+    pub journal: Arc<Journal>,
 }
 
 /// An access on its way.
@@ -74,26 +66,23 @@ impl Touch {
 
 impl Tap {
     pub fn new(mock: Option<Arc<Mock>>, script: Option<Script>) -> Tap {
-        let listening = AtomicBool::new(script.is_some());
-        Tap { mock, listening, ears: Mutex::new(Ears { traces: Vec::new(), script }) }
+        let tap = Tap { mock, journal: Arc::default() };
+        tap.journal.change(|listeners| listeners.script = script);
+        tap
     }
 
     /// Whether accesses go the long way.
     pub fn active(&self) -> bool {
-        self.mock.is_some() || self.listening.load(Ordering::Relaxed)
+        self.mock.is_some() || self.journal.listening()
     }
 
     /// # Safety
     /// As for [`Word::load`], of the word in `touch`.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn load(&self, touch: &Touch) -> Result<u64, Failure> {
-        if !self.listening.load(Ordering::Relaxed) {
-            // SAFETY: the caller's promise.
-            return unsafe { self.load_device(touch) };
-        }
-        let answer = match &mut self.ears().script {
-            Some(script) => script.answer(&touch.record(Op::Read, 0, None)),
-            None => Answer::Device,
+        let answer = match self.journal.scripted() {
+            true => self.answer(&touch.record(Op::Read, 0, None)),
+            false => Answer::Device,
         };
         let value = match answer {
             // SAFETY: the caller's promise.
@@ -101,37 +90,31 @@ impl Tap {
             Answer::Value(value) => Ok(value),
             Answer::Fault(fault) => Err(Failure::Fault(fault)),
         };
-        match &value {
-            Ok(value) => self.made(touch.record(Op::Read, *value, None))?,
-            Err(Failure::Fault(fault)) => self.made(touch.record(Op::Read, 0, Some(*fault)))?,
-            Err(Failure::Error(_)) => {}
+        if self.journal.listening() {
+            let record = match &value {
+                Ok(value) => touch.record(Op::Read, *value, None),
+                Err(Failure::Fault(fault)) => touch.record(Op::Read, 0, Some(*fault)),
+                Err(Failure::Error(_)) => return value,
+            };
+            self.journal.add(&record);
+            self.check(&record)?;
         }
         value
     }
 
     /// # Safety
     /// As for [`Word::store`], of the word in `touch`.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn store(&self, touch: &Touch, value: u64) -> Result<(), Failure> {
-        if !self.listening.load(Ordering::Relaxed) {
-            // SAFETY: the caller's promise.
-            return unsafe { self.store_device(touch, value) };
-        }
         let record = touch.record(Op::Write, value, None);
-        let answer = {
-            let mut ears = self.ears();
-            match &mut ears.script {
-                None => Answer::Device,
-                Some(script) => {
-                    let answer = script.answer(&record);
-                    script.check(&record).map_err(|text| Failure::Error(Error::Unexpected(text)))?;
-                    match answer {
-                        Answer::Value(_) if script.is_replay() => Answer::Value(0),
-                        Answer::Fault(fault) => Answer::Fault(fault),
-                        _ => Answer::Device,
-                    }
-                }
+        let answer = match self.journal.scripted() {
+            true => {
+                let answer = self.answer(&record);
+                // What is not expected is not done.
+                self.check(&record)?;
+                answer
             }
+            false => Answer::Device,
         };
         let done = match answer {
             // SAFETY: the caller's promise.
@@ -139,18 +122,19 @@ impl Tap {
             Answer::Value(_) => Ok(()),
             Answer::Fault(fault) => Err(Failure::Fault(fault)),
         };
-        let fault = match &done {
-            Err(Failure::Fault(fault)) => Some(*fault),
-            _ => None,
-        };
-        let record = Record { fault, ..record };
-        self.ears().traces.iter().for_each(|trace| trace.add(record));
+        if self.journal.listening() {
+            let fault = match &done {
+                Err(Failure::Fault(fault)) => Some(*fault),
+                _ => None,
+            };
+            self.journal.add(&Record { fault, ..record });
+        }
         done
     }
 
     /// # Safety
     /// As for [`Word::load`].
-    #[inline]
+    #[inline(always)]
     unsafe fn load_device(&self, touch: &Touch) -> Result<u64, Failure> {
         // SAFETY: the caller's promise.
         unsafe {
@@ -163,7 +147,7 @@ impl Tap {
 
     /// # Safety
     /// As for [`Word::store`].
-    #[inline]
+    #[inline(always)]
     unsafe fn store_device(&self, touch: &Touch, value: u64) -> Result<(), Failure> {
         // SAFETY: the caller's promise.
         unsafe {
@@ -176,70 +160,55 @@ impl Tap {
 
     /// What a wait for the interrupt gives without waiting: the count of events.
     pub fn expected_interrupt(&self) -> Option<u64> {
-        if !self.listening.load(Ordering::Relaxed) {
+        if !self.journal.scripted() {
             return None;
         }
-        let mut ears = self.ears();
-        let script = ears.script.as_mut()?;
-        match script.answer(&interrupt(0)) {
+        match self.answer(&interrupt(0)) {
             Answer::Value(count) => Some(count),
-            Answer::Device | Answer::Fault(_) if script.is_replay() => Some(0),
             Answer::Device | Answer::Fault(_) => None,
         }
     }
 
     /// A wait for the interrupt has ended, with so many events.
     pub fn interrupted(&self, count: u64) -> Result<(), Failure> {
-        match self.listening.load(Ordering::Relaxed) {
-            true => self.made(interrupt(count)),
-            false => Ok(()),
+        if !self.journal.listening() {
+            return Ok(());
         }
+        self.journal.add(&interrupt(count));
+        self.check(&interrupt(count))
     }
 
-    fn made(&self, record: Record) -> Result<(), Failure> {
-        let mut ears = self.ears();
-        ears.traces.iter().for_each(|trace| trace.add(record));
-        match &mut ears.script {
-            Some(script) => script.check(&record).map_err(|text| Failure::Error(Error::Unexpected(text))),
+    #[cold]
+    fn answer(&self, asked: &Record) -> Answer {
+        self.journal.with(|listeners| match &mut listeners.script {
+            Some(script) => script.answer(asked),
+            None => Answer::Device,
+        })
+    }
+
+    #[inline(always)]
+    fn check(&self, made: &Record) -> Result<(), Failure> {
+        if !self.journal.scripted() {
+            return Ok(());
+        }
+        self.journal.with(|listeners| match &mut listeners.script {
+            Some(script) => script.check(made).map_err(|text| Failure::Error(Error::Unexpected(text))),
             None => Ok(()),
-        }
-    }
-
-    /// Records from now on.
-    pub fn start_trace(&self, trace: Trace) -> Arc<Trace> {
-        let trace = Arc::new(trace);
-        let mut ears = self.ears();
-        ears.traces.push(trace.clone());
-        self.listening.store(true, Ordering::Relaxed);
-        trace
-    }
-
-    /// Records no more.
-    pub fn stop_trace(&self, trace: &Arc<Trace>) {
-        let mut ears = self.ears();
-        ears.traces.retain(|other| !Arc::ptr_eq(trace, other));
-        self.listening.store(!ears.traces.is_empty() || ears.script.is_some(), Ordering::Relaxed);
+        })
     }
 
     /// Expects from now on what the script says. Gives back the one before.
     pub fn set_script(&self, script: Option<Script>) -> Option<Script> {
-        let mut ears = self.ears();
-        let before = std::mem::replace(&mut ears.script, script);
-        self.listening.store(!ears.traces.is_empty() || ears.script.is_some(), Ordering::Relaxed);
-        before
+        self.journal.change(|listeners| std::mem::replace(&mut listeners.script, script))
     }
 
     /// # Errors
     /// Accesses are still expected.
     pub fn finish_script(&self) -> Result<(), Error> {
-        match &mut self.ears().script {
+        self.journal.with(|listeners| match &mut listeners.script {
             Some(script) => script.finish().map_err(Error::Unexpected),
             None => Ok(()),
-        }
-    }
-
-    fn ears(&self) -> MutexGuard<'_, Ears> {
-        self.ears.lock().unwrap_or_else(PoisonError::into_inner)
+        })
     }
 }
 

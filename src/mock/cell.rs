@@ -14,6 +14,8 @@ pub(super) struct Cell {
     /// Effects of a write on bits that can be read, and on hidden ones.
     effects: Vec<(OnWrite, u64)>,
     hidden_effects: Vec<(OnWrite, u64)>,
+    /// Bits of such a register that no field covers.
+    pub spare: u64,
     /// Fields that take one write.
     once: Vec<u64>,
     on_read: Vec<(OnRead, u64)>,
@@ -53,6 +55,9 @@ impl Cell {
                 _ => Some(register.access),
             };
             cell.add(rest, access, register.on_read, register.on_write, false);
+        }
+        if covered != 0 && !(cell.effects.is_empty() && cell.hidden_effects.is_empty()) {
+            cell.spare = rest;
         }
         // Two fields share bits only if one is for reads and one for writes.
         cell.plain = cell.store == register.width.mask()

@@ -45,6 +45,9 @@ pub(super) fn add(nodes: &[Node], region: usize, kinds: &mut Vec<Kind>) {
         for (alias, effect) in effects {
             if let Some(found) = alias.as_deref().and_then(find) {
                 kinds[found].aliases.push((effect, register.name.clone()));
+                // A read of it gives its register, which the memory in its place does not follow.
+                kinds[found].backed = false;
+                kinds[found].cell.plain = false;
             }
         }
     }

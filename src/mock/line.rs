@@ -2,7 +2,7 @@
 //! enabled again, and a level that is still there then comes at once.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 
 use nix::fcntl::OFlag;
@@ -11,9 +11,9 @@ use nix::unistd::pipe2;
 /// The line, and the pipe that tells of its events.
 #[derive(Debug)]
 pub(super) struct Line {
-    /// Reads give the count of events as 4 bytes, as a UIO device's do.
-    read: File,
-    write: File,
+    /// The ends for reading and for writing, once somebody has asked: a read gives the count of events as 4 bytes, as a
+    /// UIO device's does.
+    pipe: Option<(File, File)>,
     count: u32,
     enabled: bool,
     level: bool,
@@ -22,21 +22,28 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub fn new() -> std::io::Result<Line> {
-        let (read, write): (OwnedFd, OwnedFd) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        Ok(Line {
-            read: read.into(),
-            write: write.into(),
-            count: 0,
-            enabled: true,
-            level: false,
-            pending: false,
-        })
+    pub fn new() -> Line {
+        Line { pipe: None, count: 0, enabled: true, level: false, pending: false }
     }
 
     /// What becomes readable when an event has come.
-    pub fn file(&self) -> std::io::Result<File> {
-        self.read.try_clone()
+    pub fn file(&mut self) -> io::Result<File> {
+        if let Some((read, _)) = &self.pipe {
+            return read.try_clone();
+        }
+        let (read, write): (OwnedFd, OwnedFd) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        let read = File::from(read);
+        let copy = read.try_clone()?;
+        self.pipe = Some((read, write.into()));
+        if self.count != 0 {
+            self.tell();
+        }
+        Ok(copy)
+    }
+
+    /// How many events there were.
+    pub fn count(&self) -> u32 {
+        self.count
     }
 
     /// The device drives the line.
@@ -67,8 +74,14 @@ impl Line {
         self.enabled = false;
         self.pending = false;
         self.count = self.count.wrapping_add(1);
-        // The count takes the place of one that nobody has read. The pipe never blocks and has room for one.
-        let _ = (&self.read).read(&mut [0; 64]);
-        let _ = (&self.write).write_all(&self.count.to_ne_bytes());
+        self.tell();
+    }
+
+    /// The count takes the place of one that nobody has read. The pipe never blocks and has room for one.
+    fn tell(&mut self) {
+        if let Some((read, write)) = &mut self.pipe {
+            let _ = read.read(&mut [0; 64]);
+            let _ = write.write_all(&self.count.to_ne_bytes());
+        }
     }
 }

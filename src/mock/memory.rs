@@ -1,19 +1,20 @@
 //! The memory of a mock: a memfd that starts with the map's reset values.
 //!
 //! Software maps it region by region with each region's protection, as a real source is; the mock's own side maps it
-//! once more, to change what software may only read.
+//! once more, to change what software may only read. A given file may take the memfd's place.
 #![allow(unsafe_code)] // Words of a mapping.
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 
-use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::cell::Cell;
 use crate::access::Word;
-use crate::map::{ByteOrder, Map, Node, Register};
+use crate::map::{ByteOrder, Map, Node, Region, Register, mask};
 use crate::mapping::{Mapping, Protection, page_size};
 
 /// Reset values that take more memory than this fill the machine and model no device. What is 0 takes none.
@@ -22,10 +23,23 @@ const MOST_BYTES: u64 = 64 << 20;
 /// As many take a second or two to write.
 const MOST_WORDS: u64 = 1 << 21;
 
+/// A file that takes the place of a mock's own memory, for other processes to map.
+#[derive(Clone, Debug)]
+pub struct Backing {
+    /// The file. It is as long as the last region needs.
+    pub path: PathBuf,
+    /// Where each region of the map begins in it, in bytes.
+    pub starts: Vec<u64>,
+    /// Registers whose bits act when written show the highest bit that no field covers as 1: a write that leaves it 0
+    /// is then seen even where all other bits are as they are shown.
+    pub mark: bool,
+}
+
 /// The bytes of a mock, and the hardware's own mapping of them.
 #[derive(Debug)]
 pub(super) struct Memory {
-    file: File,
+    /// Until software has mapped it.
+    file: Option<File>,
     /// Where each region begins in the file. Every region has pages of its own.
     starts: Vec<u64>,
     regions: Vec<Mapping>,
@@ -49,12 +63,33 @@ impl Memory {
                 .ok_or_else(|| io::Error::other(format!("region {} is too large for a mock", region.name)))?;
         }
         file.set_len(end)?;
+        Memory::over(map, file, starts)
+    }
+
+    /// Over a file that others map too.
+    pub fn shared(map: &Map, backing: &Backing) -> io::Result<Memory> {
+        let file = File::options().read(true).write(true).open(&backing.path)?;
+        let length = file.metadata()?.len();
+        let fits = |(region, start): (&Region, &u64)| {
+            start.checked_add(region.size).is_some_and(|end| end <= length)
+        };
+        match map.regions.len() == backing.starts.len() && map.regions.iter().zip(&backing.starts).all(fits) {
+            true => Memory::over(map, file, backing.starts.clone()),
+            false => Err(io::Error::other(format!(
+                "{} has {length:#x} bytes, too few for the regions",
+                backing.path.display()
+            ))),
+        }
+    }
+
+    fn over(map: &Map, file: File, starts: Vec<u64>) -> io::Result<Memory> {
+        let page = page_size() as u64;
         let regions = map.regions.iter().zip(&starts).map(|(region, start)| {
             let skip = start % page;
             Mapping::new(&file, start - skip, skip, region.size, Protection::ReadWrite)
         });
         let regions = regions.collect::<io::Result<_>>()?;
-        let memory = Memory { file, starts, regions };
+        let memory = Memory { file: Some(file), starts, regions };
         memory.fill(map)?;
         Ok(memory)
     }
@@ -62,20 +97,55 @@ impl Memory {
     /// Writes the reset values; what has none becomes 0. Regions without registers keep what they hold.
     pub fn fill(&self, map: &Map) -> io::Result<()> {
         let mut budget = Budget { words: MOST_WORDS, pages: MOST_BYTES / page_size() as u64, last: None };
-        for (region, start) in map.regions.iter().zip(&self.starts) {
-            if region.nodes.is_empty() {
-                continue;
+        for (index, region) in map.regions.iter().enumerate().filter(|(_, region)| !region.nodes.is_empty()) {
+            self.regions[index].zero()?;
+            self.fill_nodes(index, 0, &region.nodes, &mut budget)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the reset values of these registers and of those in these groups.
+    fn fill_nodes(&self, region: usize, base: u64, nodes: &[Node], budget: &mut Budget) -> io::Result<()> {
+        for node in nodes.iter().filter(|node| has_value(node)) {
+            let (count, stride) = node.array().map_or((1, 0), |array| (array.count, array.stride));
+            for index in 0..count {
+                let start = base + node.offset() + index * stride;
+                match node {
+                    Node::Register(register) => {
+                        budget.spend(self.starts[region] + start)?;
+                        self.set(&Shape::new(region, register), start, shown(register));
+                    }
+                    Node::Group(group) => self.fill_nodes(region, start, &group.nodes, budget)?,
+                }
             }
-            let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
-            fallocate(&self.file, hole, *start as _, region.size as _)?;
-            fill(&self.file, *start, &region.nodes, &mut budget)?;
         }
         Ok(())
     }
 
     /// The file, and where a region begins in it.
-    pub fn place(&self, region: usize) -> (&File, u64) {
-        (&self.file, self.starts[region])
+    pub fn place(&self, region: usize) -> io::Result<(&File, u64)> {
+        let file = self.file.as_ref().ok_or_else(|| io::Error::other("software has mapped it before"))?;
+        Ok((file, self.starts[region]))
+    }
+
+    /// Gives the file back: the mappings need none.
+    pub fn forget_file(&mut self) {
+        self.file = None;
+    }
+
+    /// Fails where the file is cut off, so that an access would fault, or gone, so that nobody can open it.
+    pub fn check_file(&self) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let there = file.metadata()?;
+        let ends = self.regions.iter().zip(&self.starts).map(|(region, start)| start + region.size() as u64);
+        match (there.nlink(), ends.max().unwrap_or(0)) {
+            (0, _) => Err(io::Error::other("somebody has removed its file")),
+            (_, end) if there.len() < end => Err(io::Error::other(format!(
+                "somebody has cut its file off at {:#x} bytes of {end:#x}",
+                there.len()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// What the memory shows of a register.
@@ -100,11 +170,67 @@ impl Memory {
         let _ = unsafe { self.word(region, offset, word).store(value) };
     }
 
+    /// Lets the memory show `new` in the place of a word that shows `seen`, unless another process has changed it
+    /// since. Gives what is shown as far as that is known: of a split word, one half may be new.
+    pub fn replace(&self, region: usize, offset: u64, word: Word, seen: u64, new: u64) -> u64 {
+        let word = self.word(region, offset, word);
+        let bytes = word.width.bytes();
+        // Words of 64 bits are two for a 32-bit machine, whose accesses are no wider either.
+        let unit = if word.split.is_some() { 4 } else { bytes.min(size_of::<usize>()) };
+        let big = word.swap != (ByteOrder::NATIVE == ByteOrder::Big);
+        (0..bytes / unit).fold(seen, |shown, index| {
+            let shift = 8 * unit * if big { bytes / unit - 1 - index } else { index };
+            let part = mask(8 * unit as u32) << shift;
+            if (shown ^ new) & part == 0 {
+                return shown;
+            }
+            let raw = |value: u64| {
+                let value = (value & part) >> shift;
+                if word.swap { value.swap_bytes() >> (64 - 8 * unit) } else { value }
+            };
+            let place = word.address.wrapping_add(index * unit);
+            // SAFETY: `word` has checked the place against the mapping, which is writable; offsets are multiples of
+            // the unit.
+            match unsafe { exchange(place, unit, raw(shown), raw(new)) } {
+                true => shown & !part | new & part,
+                false => shown,
+            }
+        })
+    }
+
     /// The same word in the hardware's own mapping.
     fn word(&self, region: usize, offset: u64, word: Word) -> Word {
         let mapping = &self.regions[region];
         assert!(offset + word.width.bytes() as u64 <= mapping.size() as u64);
         Word { address: mapping.start().wrapping_add(offset as usize), ..word }
+    }
+}
+
+/// Stores `new` where `old` is; false where something else is.
+///
+/// # Safety
+/// `place` is a multiple of `bytes`, which are 1, 2, 4 or a machine word, in a writable mapping.
+unsafe fn exchange(place: *mut u8, bytes: usize, old: u64, new: u64) -> bool {
+    // SAFETY: the caller's promise, for whichever width it is.
+    unsafe {
+        match bytes {
+            1 => {
+                let word = AtomicU8::from_ptr(place);
+                word.compare_exchange(old as u8, new as u8, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            }
+            2 => {
+                let word = AtomicU16::from_ptr(place.cast());
+                word.compare_exchange(old as u16, new as u16, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            }
+            4 => {
+                let word = AtomicU32::from_ptr(place.cast());
+                word.compare_exchange(old as u32, new as u32, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            }
+            _ => {
+                let word = AtomicUsize::from_ptr(place.cast());
+                word.compare_exchange(old as usize, new as usize, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            }
+        }
     }
 }
 
@@ -126,37 +252,6 @@ impl Shape {
     }
 }
 
-/// Writes the reset values of these registers and of those in these groups.
-fn fill(file: &File, base: u64, nodes: &[Node], budget: &mut Budget) -> io::Result<()> {
-    for node in nodes {
-        let (count, stride) = node.array().map_or((1, 0), |array| (array.count, array.stride));
-        for index in 0..count {
-            let start = base + node.offset() + index * stride;
-            match node {
-                Node::Register(register) => {
-                    let value = shown(register);
-                    if value == 0 {
-                        break;
-                    }
-                    budget.spend(start)?;
-                    let bytes = register.width.bytes();
-                    match register.byte_order {
-                        ByteOrder::Little => file.write_all_at(&value.to_le_bytes()[..bytes], start)?,
-                        ByteOrder::Big => file.write_all_at(&value.to_be_bytes()[8 - bytes..], start)?,
-                    }
-                }
-                Node::Group(group) => {
-                    if !has_value(&group.nodes) {
-                        break;
-                    }
-                    fill(file, start, &group.nodes, budget)?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
 /// What a register holds at the start: its reset value, and what the map expects of the device.
 pub(super) fn initial(register: &Register) -> u64 {
     let reset = register.reset.map_or(0, |reset| reset.value);
@@ -174,11 +269,11 @@ fn shown(register: &Register) -> u64 {
     }
 }
 
-fn has_value(nodes: &[Node]) -> bool {
-    nodes.iter().any(|node| match node {
+fn has_value(node: &Node) -> bool {
+    match node {
         Node::Register(register) => shown(register) != 0,
-        Node::Group(group) => has_value(&group.nodes),
-    })
+        Node::Group(group) => group.nodes.iter().any(has_value),
+    }
 }
 
 /// What the reset values may take of the machine's memory.

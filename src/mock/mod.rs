@@ -10,22 +10,27 @@ mod clock;
 mod kind;
 mod line;
 mod memory;
+mod shared;
 mod slot;
 mod state;
+mod views;
 
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::libc;
 
 pub use clock::Pace;
+pub use memory::Backing;
+pub use shared::SyncError;
 pub use slot::{Hook, HookError};
 pub use state::Gone;
+pub(crate) use views::Views;
 
-use crate::access::{Fault, Word};
+use crate::access::{Fault, Held, Locked, Word};
 use crate::map::{Behaviour, ByteOrder, Map, Target, mask};
 use clock::Clock;
 use line::Line;
@@ -35,7 +40,7 @@ use state::{State, key};
 
 /// A mocked device.
 pub struct Mock {
-    state: Mutex<State>,
+    state: Locked<State>,
 }
 
 /// An access on its way to a mocked region.
@@ -106,12 +111,33 @@ impl Mock {
     /// The memory cannot be had; a map whose reset values would fill the machine.
     pub fn new(map: Arc<Map>, pace: Pace) -> io::Result<Mock> {
         let memory = Memory::new(&map)?;
-        let state = State::new(map, memory, Clock::new(pace), Line::new()?);
-        Ok(Mock { state: Mutex::new(state) })
+        let state = State::new(map, memory, Clock::new(pace), Line::new());
+        Ok(Mock { state: Locked::new(state) })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A mock whose memory is a file that other processes map. What they write is seen by [`Mock::sync`].
+    ///
+    /// # Errors
+    /// The file cannot be opened and mapped, or is too short; the map has too many registers to look at.
+    pub fn shared(map: Arc<Map>, pace: Pace, backing: &Backing) -> io::Result<Mock> {
+        let memory = Memory::shared(&map, backing)?;
+        let mut state = State::new(map, memory, Clock::new(pace), Line::new());
+        state.share(backing.mark)?;
+        state.catch_up();
+        Ok(Mock { state: Locked::new(state) })
+    }
+
+    #[inline(always)]
+    fn state(&self) -> Held<'_, State> {
+        self.state.lock()
+    }
+
+    /// Software has mapped all it wants: the file is given back, but where others map it.
+    pub(crate) fn mapped(&self) {
+        let mut state = self.state();
+        if state.shared.is_none() {
+            state.memory.forget_file();
+        }
     }
 
     /// The index of a region by its name.
@@ -119,10 +145,15 @@ impl Mock {
         self.state().map.regions.iter().position(|region| region.name == name)
     }
 
+    /// Whether a region has registers that are more than memory.
+    pub(crate) fn behaves(&self, region: usize) -> bool {
+        self.state().behaves(region)
+    }
+
     /// The file that software maps, and where a region begins in it.
     pub(crate) fn place(&self, region: usize) -> io::Result<(File, u64)> {
         let state = self.state();
-        let (file, start) = state.memory.place(region);
+        let (file, start) = state.memory.place(region)?;
         Ok((file.try_clone()?, start))
     }
 
@@ -197,12 +228,12 @@ impl Mock {
     /// Runs the hooks of an access, without holding the state: they may use the mock.
     fn run_hooks<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: Held<'a, State>,
         parts: &[Part],
         write: bool,
         value: u64,
         place: &Place,
-    ) -> Result<MutexGuard<'a, State>, Trouble> {
+    ) -> Result<Held<'a, State>, Trouble> {
         for part in parts {
             let hooks = match state.slot(part.key) {
                 Some(slot) if write => slot.write_hooks.clone(),
@@ -278,13 +309,17 @@ impl Mock {
 
     /// Runs a hook at each read of the register of `target`, before it: with what would be read, of the target's bits.
     pub fn on_read(&self, target: Target, hook: Hook) {
-        self.state().slot_mut(key(&target)).read_hooks.push(Attached { target, hook });
+        let mut state = self.state();
+        state.slot_mut(key(&target)).read_hooks.push(Attached { target, hook });
+        state.catch_up();
     }
 
     /// Runs a hook at each write of the register of `target`, after the map's effects and rules: with what was written
     /// to the target's bits.
     pub fn on_write(&self, target: Target, hook: Hook) {
-        self.state().slot_mut(key(&target)).write_hooks.push(Attached { target, hook });
+        let mut state = self.state();
+        state.slot_mut(key(&target)).write_hooks.push(Attached { target, hook });
+        state.catch_up();
     }
 
     /// Takes all hooks away.
@@ -300,7 +335,9 @@ impl Mock {
 
     /// Adds rules behind those that are there.
     pub fn add_rules(&self, rules: Vec<Behaviour>) {
-        self.state().add_rules(rules);
+        let mut state = self.state();
+        state.add_rules(rules);
+        state.catch_up();
     }
 
     /// Accesses of the register fail on the bus, so many times or for good.
@@ -344,10 +381,15 @@ impl Mock {
     }
 
     /// Software enables the interrupt, or disables it.
-    pub(crate) fn enable_interrupt(&self, on: bool) {
+    pub fn enable_interrupt(&self, on: bool) {
         let mut state = self.state();
         state.catch_up();
         state.line.enable(on);
+    }
+
+    /// How many interrupts have come: 32 bits, so it wraps.
+    pub fn interrupts(&self) -> u32 {
+        self.state().line.count()
     }
 
     /// What becomes readable when an interrupt has come.

@@ -18,6 +18,8 @@ pub(super) struct Slot {
     /// What was written to bits that cannot be read.
     pub hidden: Option<u64>,
     pub spent: u64,
+    /// The memory only shows what it holds: another process may write there.
+    pub apart: bool,
     /// Words for software to read.
     pub received: VecDeque<u64>,
     /// Words that software has written.

@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::kind::{self, Kind};
 use super::line::Line;
 use super::memory::Memory;
+use super::shared::Shared;
 use super::slot::{Key, Mix, Slot, Waiting};
 use crate::map::{Action, Behaviour, Delay, Expression, Map, OnWrite, Scope, Target, Trigger, mask};
 
@@ -26,7 +27,7 @@ pub(super) struct State {
     pub line: Line,
     pub rules: Vec<Arc<Behaviour>>,
     /// Of each register, by its number.
-    kinds: Vec<Kind>,
+    pub kinds: Vec<Kind>,
     slots: HashMap<Key, Slot, BuildHasherDefault<Mix>>,
     /// Rules that drive the interrupt line.
     levels: Vec<usize>,
@@ -36,6 +37,10 @@ pub(super) struct State {
     depth: Counter<u32>,
     /// The whole device is gone.
     pub gone: Option<Gone>,
+    /// Other processes map the memory.
+    pub shared: Option<Shared>,
+    /// A read may give something else than what was shown last.
+    pub touched: bool,
 }
 
 /// How a device is gone.
@@ -76,6 +81,8 @@ impl State {
             serial: 0,
             depth: Counter::new(0),
             gone: None,
+            shared: None,
+            touched: false,
         };
         for region in &map.regions {
             kind::find_shared(&region.nodes, region, 0, &mut state.kinds);
@@ -93,6 +100,7 @@ impl State {
     }
 
     pub fn slot_mut(&mut self, key: Key) -> &mut Slot {
+        self.touched = true;
         self.slots.entry(key).or_default()
     }
 
@@ -132,6 +140,7 @@ impl State {
             }
             self.rules.push(Arc::new(rule));
         }
+        self.outdate_faces();
         self.drive();
     }
 
@@ -140,8 +149,19 @@ impl State {
         self.timers.push(Reverse(Due { at, serial: self.serial, rule, written, old }));
     }
 
-    /// Does what is due.
+    /// Does what is due: what other processes have written first.
     pub fn catch_up(&mut self) {
+        if self.shared.is_some() {
+            self.notice();
+            self.act();
+            self.present();
+        } else {
+            self.act();
+        }
+    }
+
+    /// Lets the rules act whose time has come.
+    fn act(&mut self) {
         let Some(Reverse(first)) = self.timers.peek() else { return };
         let now = self.clock.now();
         if first.at > now {
@@ -180,7 +200,9 @@ impl State {
         let only_hidden = kind.cell.hidden & !kind.cell.shown;
         let value = match slot.and_then(|slot| slot.value) {
             Some(value) => value,
-            None if kind.backed => self.memory.get(&kind.shape, key.1),
+            None if kind.backed && !slot.is_some_and(|slot| slot.apart) => {
+                self.memory.get(&kind.shape, key.1)
+            }
             None if kind.cell.fifo.is_some() => 0,
             None => kind.initial,
         };
@@ -214,23 +236,33 @@ impl State {
 
     /// What a read of the register gives.
     pub fn shown(&self, key: Key) -> u64 {
-        let kind = self.kind(key);
-        let slot = self.slot(key);
-        let value = match kind.cell.fifo {
-            Some(_) => slot.and_then(|slot| slot.received.front().copied()).unwrap_or(0),
-            None => self.bits(key).value,
-        };
-        let value = value & kind.cell.shown;
-        match slot {
+        let value = self.visible(key);
+        match self.slot(key) {
             Some(slot) => value & !slot.stuck.0 | slot.stuck.1,
             None => value,
         }
     }
 
+    /// What a read of the register gives where nothing is stuck.
+    pub fn visible(&self, key: Key) -> u64 {
+        let kind = self.kind(key);
+        let slot = self.slot(key);
+        let value = match (kind.cell.fifo, kind.aliases.first()) {
+            (Some(_), _) => slot.and_then(|slot| slot.received.front().copied()).unwrap_or(0),
+            (None, None) => self.bits(key).value,
+            (None, Some((_, name))) => {
+                self.beside(key, name).map_or(0, |target| self.bits(self::key(&target)).value)
+            }
+        };
+        value & kind.cell.shown
+    }
+
     /// Keeps what a register holds, and lets the memory show it.
     pub fn keep(&mut self, key: Key, bits: Bits) {
+        self.touched = true;
         let kind = &self.kinds[key.0 as usize];
-        let (backed, hides) = (kind.backed, kind.cell.hidden != 0);
+        let apart = self.slots.get(&key).is_some_and(|slot| slot.apart);
+        let (backed, hides) = (kind.backed && !apart, kind.cell.hidden != 0);
         if backed {
             self.memory.set(&kind.shape, key.1, bits.value);
         }
@@ -286,7 +318,10 @@ impl State {
     }
 
     /// Lets the memory show what a read would give.
-    pub fn show(&self, key: Key) {
+    pub fn show(&mut self, key: Key) {
+        if self.slot(key).is_some_and(|slot| slot.apart) {
+            return self.present_place(key);
+        }
         let kind = self.kind(key);
         if kind.cell.shown != 0 {
             self.memory.set(&kind.shape, key.1, self.shown(key));
@@ -295,6 +330,7 @@ impl State {
 
     /// Software has read the bits of `lanes`; `value` is what it got.
     pub fn after_read(&mut self, key: Key, value: u64, lanes: u64) {
+        self.touched = true;
         let kind = self.kind(key);
         if kind.cell.fifo.is_some() {
             self.slot_mut(key).received.pop_front();
@@ -329,6 +365,7 @@ impl State {
 
     /// Software has written `written` to the bits of `lanes`.
     pub fn after_write(&mut self, key: Key, written: u64, lanes: u64) {
+        self.touched = true;
         let old = self.bits(key);
         let kind = self.kind(key);
         let hidden = kind.cell.hidden & !kind.cell.shown;
@@ -384,17 +421,20 @@ impl State {
 
     /// A write to an alias acts on the bits of its register.
     fn act_on_alias(&mut self, key: Key, name: &str, effect: OnWrite, written: u64, reach: u64) {
-        let region = self.kind(key).shape.region;
-        let Some(path) = self.map.path_of(region, key.0, key.1) else { return };
-        let holder = path.rfind('.').map_or("", |dot| &path[..=dot]);
-        let index = path.strip_suffix(']').and_then(|inner| inner.rfind('[')).map_or("", |at| &path[at..]);
-        // The map has checked that an alias repeats as often as its register.
-        let Ok(target) = self.map.target(&format!("{holder}{name}{index}")) else { return };
+        let Some(target) = self.beside(key, name) else { return };
         let key = self::key(&target);
         let mut bits = self.bits(key);
         let reach = reach & mask(target.width);
         bits.value = bits.value & !reach | effect.apply(bits.value, written, reach);
         self.keep(key, bits);
+    }
+
+    /// The register of a name beside another one, and of the same index. The map has checked that they repeat alike.
+    fn beside(&self, key: Key, name: &str) -> Option<Target> {
+        let path = self.map.path_of(self.kind(key).shape.region, key.0, key.1)?;
+        let holder = path.rfind('.').map_or("", |dot| &path[..=dot]);
+        let index = path.strip_suffix(']').and_then(|inner| inner.rfind('[')).map_or("", |at| &path[at..]);
+        self.map.target(&format!("{holder}{name}{index}")).ok()
     }
 
     /// A rule is set off.
@@ -478,6 +518,7 @@ impl State {
     pub fn reset(&mut self) {
         // It could be filled before, so it can now.
         let _ = self.memory.fill(&self.map);
+        self.forget_faces();
         for slot in self.slots.values_mut() {
             (slot.value, slot.hidden, slot.spent) = (None, None, 0);
             slot.received.clear();
@@ -489,6 +530,14 @@ impl State {
         self.timers.retain(|due| matches!(rules[due.0.rule].trigger, Trigger::Every(_)));
     }
 
+    /// Whether a region has registers that are more than memory to one who reads and writes it.
+    pub fn behaves(&self, region: usize) -> bool {
+        let writable = self.map.regions[region].access.writable();
+        let kinds = self.kinds.iter().filter(|kind| kind.shape.region == region);
+        kinds.into_iter().any(|kind| !kind.backed || writable && !kind.cell.plain)
+            || self.slots.keys().any(|key| self.kind(*key).shape.region == region)
+    }
+
     /// The registers in a span, each with the span's bits in it.
     pub fn keys_in(&self, region: usize, span: Range<u64>) -> Vec<Key> {
         let mut keys = Vec::new();
@@ -496,8 +545,19 @@ impl State {
         keys
     }
 
+    /// The registers that have something beside the memory.
+    pub fn slot_keys(&self) -> Vec<Key> {
+        self.slots.keys().copied().collect()
+    }
+
+    /// How many they are.
+    pub fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
     /// All that have something beside the memory.
     pub fn slots_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.touched = true;
         self.slots.values_mut()
     }
 }

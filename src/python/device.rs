@@ -15,7 +15,6 @@ use super::map::PyMap;
 use super::region::{PyRegion, PyRegions};
 use super::trace::PyTrace;
 use crate::device::Device;
-use crate::error::Error;
 use crate::map::Map;
 use crate::trace::{Expected, Op, Script, Step, describe};
 
@@ -35,6 +34,12 @@ pub(crate) struct PyDevice {
     regions: Py<PyRegions>,
     interrupt: Py<PyInterrupt>,
     mock: Option<Py<PyMock>>,
+}
+
+impl PyDevice {
+    pub fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
 }
 
 #[pymethods]
@@ -81,21 +86,12 @@ impl PyDevice {
         self.interrupt.clone_ref(py)
     }
 
-    /// The hardware's side.
+    /// The hardware's side. Every device has one, for looking at an attribute must not fail; where there is no mock, using
+    /// it says so.
     #[getter]
     fn hw<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let Some(mock) = &slf.get().mock else {
-            return Err(Failed(Error::Refused {
-                at: slf.get().name().into(),
-                reason: format!(
-                    "is at {}, and only a mock has a hardware side that software reaches: devregs.mock(map)",
-                    slf.get().source()
-                ),
-            })
-            .into());
-        };
-        py.import("devregs.hardware")?.getattr("Hardware")?.call1((slf, mock))
+        let mock = slf.get().mock.as_ref();
+        slf.py().import("devregs.hardware")?.getattr("Hardware")?.call1((slf, mock))
     }
 
     #[pyo3(signature = (limit = None))]
@@ -108,7 +104,13 @@ impl PyDevice {
         let map = self.device.map();
         let steps = steps.map(|steps| steps.into_iter().map(|step| step.made(map)).collect::<PyResult<_>>());
         let script = steps.transpose()?.map(|steps| Script::expect(map.clone(), steps));
-        self.device.set_script(script);
+        let expects = script.is_some();
+        if let Some(before) = self.device.set_script(script).filter(|_| expects) {
+            self.device.set_script(Some(before));
+            let reason = "accesses are expected of it already: let that end first, or list all in one place";
+            let (at, reason) = (self.name().into(), reason.into());
+            return Err(Failed(crate::error::Error::Refused { at, reason }).into());
+        }
         Ok(())
     }
 

@@ -10,9 +10,9 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::Model;
 use super::errors::Failed;
 use super::values;
-use crate::error::Error;
+use crate::error::{Error, SourceError};
 use crate::map::{Found, Target, Value};
-use crate::mock::{Gone, Hook, HookError, Mock};
+use crate::mock::{Gone, Hook, HookError, Mock, SyncError};
 
 /// What `devregs.Hardware` is made of: everything by path.
 #[pyclass(name = "_Mock", module = "devregs._devregs", frozen)]
@@ -185,6 +185,27 @@ impl PyMock {
 
     fn interrupt(&self) {
         self.mock.interrupt();
+    }
+
+    /// What other processes have written since the last time, as pairs of path and value; and what is due is done.
+    fn sync(&self, py: Python<'_>) -> PyResult<Vec<(String, u64)>> {
+        py.detach(|| self.mock.sync()).map_err(|error| match error {
+            SyncError::Hook(error) => Failed(Error::Hook(error)).into(),
+            SyncError::File(error) => {
+                let failed = SourceError::new("the stand-in", error.to_string()).errno(&error);
+                Failed(failed.into()).into()
+            }
+        })
+    }
+
+    /// How many interrupts have come.
+    fn interrupts(&self) -> u32 {
+        self.mock.interrupts()
+    }
+
+    /// What a UIO device does when software writes 1 or 0 to it.
+    fn enable_interrupt(&self, on: bool) {
+        self.mock.enable_interrupt(on);
     }
 
     /// Seconds since the mock was made.

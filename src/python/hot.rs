@@ -43,8 +43,9 @@ pub(super) fn check_interpreter() -> PyResult<()> {
 /// A thread that waits for a lock lets the interpreter go: who holds it may be running Python code.
 fn rest() {
     const SHORT: std::time::Duration = std::time::Duration::from_micros(20);
-    // SAFETY: it asks only whether this thread is attached.
-    if unsafe { ffi::PyGILState_Check() } == 0 {
+    // SAFETY: they ask only whether there is an interpreter, and whether this thread is attached to it. Without one the
+    // second question has no answer.
+    if unsafe { ffi::Py_IsInitialized() == 0 || ffi::PyGILState_Check() == 0 } {
         std::thread::sleep(SHORT);
         return;
     }

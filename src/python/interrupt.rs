@@ -57,7 +57,7 @@ impl PyInterrupt {
     fn fileno(&self) -> PyResult<RawFd> {
         let interrupt = self.get()?;
         interrupt.check_open().map_err(Failed)?;
-        Ok(interrupt.as_raw_fd())
+        Ok(interrupt.as_raw_fd().map_err(Failed)?)
     }
 
     /// Seconds until a mock does something by time alone: who waits for `fileno()` comes back by then. A recording

@@ -13,6 +13,7 @@ mod interrupt;
 mod map;
 mod region;
 mod register;
+mod tally;
 mod trace;
 mod values;
 
@@ -25,6 +26,7 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::device::{Device, Options};
 use crate::map::{BoardMap, builtin_names};
+use crate::mock::Backing;
 use crate::source::{Source, scan as scan_sources};
 use errors::Failed;
 
@@ -38,6 +40,7 @@ fn _devregs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     hot::check_interpreter()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("GUARDED", crate::access::GUARDED)?;
+    module.add("TRAPS", crate::access::TRAPS)?;
     module.add("PyBUF_READ", PYBUF_READ)?;
     module.add("PyBUF_WRITE", PYBUF_WRITE)?;
     errors::add(module)?;
@@ -53,9 +56,11 @@ fn _devregs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hardware::PyMock>()?;
     module.add_class::<trace::PyTrace>()?;
     module.add_class::<trace::PyAccess>()?;
+    module.add_class::<tally::PyTally>()?;
     module.add_function(wrap_pyfunction!(load, module)?)?;
     module.add_function(wrap_pyfunction!(open, module)?)?;
     module.add_function(wrap_pyfunction!(mock, module)?)?;
+    module.add_function(wrap_pyfunction!(_shared_mock, module)?)?;
     module.add_function(wrap_pyfunction!(_watch_opens, module)?)?;
     module.add_function(wrap_pyfunction!(builtin_maps, module)?)?;
     module.add_function(wrap_pyfunction!(scan, module)?)?;
@@ -88,9 +93,28 @@ fn open<'py>(
 
 /// Open a device over memory that behaves as the map says.
 #[pyfunction]
-#[pyo3(signature = (map, *, clock = "real", access_time = 1e-7))]
-fn mock<'py>(map: &Bound<'py, PyAny>, clock: &str, access_time: f64) -> PyResult<Bound<'py, PyAny>> {
-    let options = Options { pace: hardware::pace(clock, access_time)?, ..Options::default() };
+#[pyo3(signature = (map, *, clock = "real", access_time = 1e-7, trap = true))]
+fn mock<'py>(
+    map: &Bound<'py, PyAny>,
+    clock: &str,
+    access_time: f64,
+    trap: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let options = Options { pace: hardware::pace(clock, access_time)?, trap, ..Options::default() };
+    open_with(map::find(map)?, Source::Mock, options)
+}
+
+/// A mock over a file that other processes map. `starts`: where each region of the map begins in it, in bytes.
+#[pyfunction]
+fn _shared_mock<'py>(
+    map: &Bound<'py, PyAny>,
+    path: PathBuf,
+    starts: Vec<u64>,
+    mark: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    // Stores through views are seen as those of others are.
+    let options =
+        Options { backing: Some(Backing { path, starts, mark }), trap: false, ..Options::default() };
     open_with(map::find(map)?, Source::Mock, options)
 }
 

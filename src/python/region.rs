@@ -266,6 +266,7 @@ impl Window {
             return Err(PyBufferError::new_err("a format without a shape: ask for PyBUF_ND too"));
         }
         this.region.export().map_err(Failed)?;
+        let start = this.region.view_start().inspect_err(|_| this.region.release()).map_err(Failed)?;
         let (shape, strides, format) = (
             if asked(ffi::PyBUF_ND) { this.shape.as_ptr().cast_mut() } else { ptr::null_mut() },
             if asked(ffi::PyBUF_STRIDES) { this.strides.as_ptr().cast_mut() } else { ptr::null_mut() },
@@ -275,7 +276,7 @@ impl Window {
         // not write to them (PEP 3118). The address range belongs to the mapping, which the region keeps.
         unsafe {
             *view = ffi::Py_buffer {
-                buf: this.region.start().wrapping_add(this.start).cast::<c_void>(),
+                buf: start.wrapping_add(this.start).cast::<c_void>(),
                 len: this.shape[0] * this.strides[0],
                 itemsize: this.strides[0],
                 readonly: c_int::from(!this.writable),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyIndexError, PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyIterator, PyList, PySlice};
 
 use super::Model;
 use crate::device::Device;
@@ -38,6 +38,11 @@ impl PyTrace {
         self.state().trace.clone()
     }
 
+    fn list<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let records = self.trace().map_or(Vec::new(), |trace| trace.records());
+        PyList::new(py, records.into_iter().map(|record| self.access(record)).collect::<Vec<_>>())
+    }
+
     fn access(&self, record: Record) -> PyAccess {
         PyAccess { record, map: self.device.map().clone() }
     }
@@ -52,7 +57,7 @@ impl PyTrace {
                 "this trace was started before: make another by device.trace()",
             ));
         }
-        state.trace = Some(self.device.start_trace(self.limit));
+        state.trace = Some(Arc::new(self.device.start_trace(self.limit)));
         state.running = true;
         Ok(())
     }
@@ -92,15 +97,27 @@ impl PyTrace {
         self.trace().map_or(0, |trace| trace.len())
     }
 
-    fn __getitem__(&self, index: isize) -> PyResult<PyAccess> {
+    fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if index.is_instance_of::<PySlice>() {
+            return self.list(py)?.into_any().get_item(index);
+        }
+        let index: isize = index.extract()?;
         let place = match usize::try_from(index) {
             Ok(index) => Some(index),
             Err(_) => self.__len__().checked_add_signed(index),
         };
         let record = place.zip(self.trace()).and_then(|(place, trace)| trace.get(place));
-        record.map(|record| self.access(record)).ok_or_else(|| {
-            PyIndexError::new_err(format!("the trace has {} accesses, and no number {index}", self.__len__()))
-        })
+        match record {
+            Some(record) => Ok(Bound::new(py, self.access(record))?.into_any()),
+            None => Err(PyIndexError::new_err(format!(
+                "the trace has {} accesses, and no number {index}",
+                self.__len__()
+            ))),
+        }
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        self.list(py)?.try_iter()
     }
 
     fn __enter__(slf: Py<Self>) -> PyResult<Py<Self>> {

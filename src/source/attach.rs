@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Interrupt, Source, Span, Step, file, mem, pci, uio};
 use crate::error::SourceError;
 use crate::map;
-use crate::mock::{Mock, Pace};
+use crate::mock::{Backing, Mock, Pace};
 use crate::trace::{self, Recording};
 
 /// A source, found. Nothing of the device is touched yet.
@@ -40,9 +40,14 @@ impl Attached {
         map: &Arc<map::Map>,
         root: &Path,
         pace: Pace,
+        backing: Option<&Backing>,
     ) -> Result<Attached, SourceError> {
         let mock = || {
-            Mock::new(map.clone(), pace).map(Arc::new).map_err(|error| {
+            let made = match backing {
+                Some(backing) => Mock::shared(map.clone(), pace, backing),
+                None => Mock::new(map.clone(), pace),
+            };
+            made.map(Arc::new).map_err(|error| {
                 SourceError::new(source, format!("cannot make the memory: {error}")).errno(&error)
             })
         };
@@ -78,13 +83,10 @@ impl Attached {
     /// The device of the interrupt cannot be opened.
     pub fn interrupt(&self) -> Result<Option<Interrupt>, SourceError> {
         match &self.kind {
-            Kind::Uio(uio) => uio.interrupt(self).map(Some),
+            Kind::Uio(uio) => uio.interrupt(self),
             Kind::Replay(_, recording) if !recording.interrupts => Ok(None),
             Kind::Mock(mock) | Kind::Replay(mock, _) => {
-                let interrupt = Interrupt::of_mock(&self.to_string(), mock.clone());
-                interrupt.map(Some).map_err(|error| {
-                    SourceError::new(self, format!("cannot make the interrupt: {error}")).errno(&error)
-                })
+                Ok(Some(Interrupt::of_mock(&self.to_string(), mock.clone())))
             }
             _ => Ok(None),
         }
@@ -95,6 +97,13 @@ impl Attached {
         match &self.kind {
             Kind::Mock(mock) => Some(mock),
             _ => None,
+        }
+    }
+
+    /// Every region is mapped that will be.
+    pub(crate) fn mapped(&self) {
+        if let Kind::Mock(mock) | Kind::Replay(mock, _) = &self.kind {
+            mock.mapped();
         }
     }
 

@@ -3,11 +3,14 @@
 //! `read` blocks until the count has changed and returns it, as 4 bytes; writing 1 or 0 as 4 bytes enables or disables
 //! the interrupt where the driver can (Documentation/driver-api/uio-howto.rst). uio_pci_generic cannot: it masks
 //! INTx in the command register of the function's configuration space, and clearing that bit is up to us.
+//!
+//! A stand-in's device is a plain file, which cannot tell of events: the socket beside it does, in the same words.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -30,7 +33,10 @@ const SLICE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Interrupt {
     name: String,
-    file: File,
+    /// Opened with the device; that of a mock when it is first asked for.
+    file: OnceLock<File>,
+    /// The file is a stand-in's socket.
+    socket: bool,
     driver: Driver,
     seen: Mutex<Seen>,
     closed: AtomicBool,
@@ -56,33 +62,69 @@ struct Seen {
 }
 
 impl Interrupt {
-    pub(super) fn open(name: &str, node: &Path, sysfs: &Path, config: PathBuf) -> io::Result<Interrupt> {
+    /// None where the device is a plain file without a socket.
+    pub(super) fn open(
+        name: &str,
+        node: &Path,
+        sysfs: &Path,
+        config: PathBuf,
+    ) -> io::Result<Option<Interrupt>> {
+        let socket = std::fs::metadata(node)?.is_file();
+        let file = match socket {
+            true => match socket_beside(node) {
+                Ok(file) => file,
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+                {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            },
+            false => Interrupt::open_node(node)?,
+        };
+        let driver = Driver::Uio { sysfs: sysfs.into(), config };
+        let seen = Mutex::new(Seen { count: started(sysfs), missed: 0 });
+        Ok(Some(Interrupt {
+            name: name.into(),
+            file: file.into(),
+            socket,
+            driver,
+            seen,
+            closed: AtomicBool::new(false),
+        }))
+    }
+
+    fn open_node(node: &Path) -> io::Result<File> {
         let open =
             |write| OpenOptions::new().read(true).write(write).custom_flags(libc::O_NONBLOCK).open(node);
         // Enabling needs write access; counting does not.
-        let file = open(true).or_else(|error| match error.kind() {
+        open(true).or_else(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => open(false),
             _ => Err(error),
-        })?;
-        let seen = Mutex::new(Seen { count: started(sysfs), missed: 0 });
-        Ok(Interrupt {
-            name: name.into(),
-            file,
-            driver: Driver::Uio { sysfs: sysfs.into(), config },
-            seen,
-            closed: AtomicBool::new(false),
         })
     }
 
     /// That of a mock.
-    pub(super) fn of_mock(name: &str, mock: Arc<Mock>) -> io::Result<Interrupt> {
-        Ok(Interrupt {
+    pub(super) fn of_mock(name: &str, mock: Arc<Mock>) -> Interrupt {
+        Interrupt {
             name: name.into(),
-            file: mock.interrupt_file()?,
+            file: OnceLock::new(),
+            socket: false,
             driver: Driver::Mock(mock),
             seen: Mutex::new(Seen { count: Some(0), missed: 0 }),
             closed: AtomicBool::new(false),
-        })
+        }
+    }
+
+    fn file(&self) -> Result<&File, Error> {
+        if let Driver::Mock(mock) = &self.driver {
+            if self.file.get().is_none() {
+                let file = mock.interrupt_file();
+                let file = file.map_err(|error| self.failed("cannot make the interrupt", &error, None))?;
+                let _ = self.file.set(file);
+            }
+        }
+        self.file.get().ok_or_else(|| self.failed("is not open", &io::ErrorKind::NotFound.into(), None))
     }
 
     /// Waits for an event. Returns how many came since the last one waited for: 1 where none was missed.
@@ -170,8 +212,11 @@ impl Interrupt {
     }
 
     /// The file that becomes readable when an event has come.
-    pub fn as_raw_fd(&self) -> RawFd {
-        self.file.as_raw_fd()
+    ///
+    /// # Errors
+    /// That of a mock cannot be made.
+    pub fn as_raw_fd(&self) -> Result<RawFd, Error> {
+        Ok(self.file()?.as_raw_fd())
     }
 
     /// Enables the interrupt, or disables it.
@@ -208,7 +253,10 @@ impl Interrupt {
 
     fn control(&self, on: bool) -> io::Result<()> {
         match &self.driver {
-            Driver::Uio { .. } => (&self.file).write_all(&u32::from(on).to_ne_bytes()),
+            Driver::Uio { .. } => match self.file.get() {
+                Some(mut file) => file.write_all(&u32::from(on).to_ne_bytes()),
+                None => Err(io::ErrorKind::NotFound.into()),
+            },
             Driver::Mock(mock) => {
                 mock.enable_interrupt(on);
                 Ok(())
@@ -248,11 +296,16 @@ impl Interrupt {
             mock.catch_up();
         }
         let mut bytes = [0; 4];
+        let mut file = self.file()?;
         // One at a time: the counts must be taken in the order they are read.
         let mut seen = self.seen();
-        match (&self.file).read(&mut bytes) {
+        match file.read(&mut bytes) {
             Ok(4) => {
                 let count = u32::from_ne_bytes(bytes);
+                // A socket tells once more of what came while it was opened.
+                if self.socket && seen.count == Some(count) {
+                    return Ok(None);
+                }
                 let new = seen.count.map_or(1, |before| count.wrapping_sub(before)).max(1);
                 seen.count = Some(count);
                 seen.missed += u64::from(new - 1);
@@ -276,7 +329,7 @@ impl Interrupt {
             }
             time = due.map_or(time, |due| time.min(due));
         }
-        let mut files = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+        let mut files = [PollFd::new(self.file()?.as_fd(), PollFlags::POLLIN)];
         // Rounded up, or the last millisecond would be spent spinning.
         let milliseconds = u16::try_from(time.as_millis() + 1).unwrap_or(u16::MAX);
         match poll(&mut files, PollTimeout::from(milliseconds)) {
@@ -331,6 +384,19 @@ impl Interrupt {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The socket `uio0.irq` beside the file `uio0`: counts come from it, and enabling goes into it.
+fn socket_beside(node: &Path) -> io::Result<File> {
+    let (Some(folder), Some(name)) = (node.parent(), node.file_name()) else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    // The path of a socket has 107 bytes at most; that of its folder is as long as it likes.
+    let folder = File::open(folder)?;
+    let path = format!("/proc/self/fd/{}/{}.irq", folder.as_raw_fd(), Path::new(name).display());
+    let socket = UnixStream::connect(path)?;
+    socket.set_nonblocking(true)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 /// The kernel's count when the device was opened: `event` in sysfs. Only later events are waited for.

@@ -168,7 +168,7 @@ impl Uio {
         })
     }
 
-    pub fn interrupt(&self, attached: &Attached) -> Result<Interrupt, SourceError> {
+    pub fn interrupt(&self, attached: &Attached) -> Result<Option<Interrupt>, SourceError> {
         let config = self.device().join("config");
         Interrupt::open(&attached.to_string(), &self.node, &self.sysfs, config).map_err(|error| {
             let (problem, remedy) = self

@@ -1,17 +1,25 @@
 //! Records of accesses: what a device was asked, and what it answered.
 
+mod journal;
 mod json;
+mod packed;
 mod script;
+mod tally;
 mod text;
+mod ticks;
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
+pub(crate) use journal::Journal;
 pub use json::{Recording, load};
 pub(crate) use script::describe;
 pub use script::{Answer, Expected, Script, Step};
+pub use tally::Tally;
 pub use text::{fields, line, place, side_by_side, transcript};
+
+use journal::Tape;
+use packed::Packed;
 
 use crate::access::Fault;
 use crate::map::{Map, Width};
@@ -53,34 +61,34 @@ pub struct Record {
 /// A list of accesses that grows while a device is used.
 #[derive(Debug)]
 pub struct Trace {
+    journal: Arc<Journal>,
+    id: u64,
     map: Arc<Map>,
     source: String,
     /// Whether the source has an interrupt.
     interrupts: bool,
     begun: SystemTime,
-    start: Instant,
-    /// The most records kept; the oldest go first.
-    limit: usize,
-    kept: Mutex<Kept>,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    records: VecDeque<Record>,
-    dropped: u64,
+    /// In ticks.
+    start: u64,
 }
 
 impl Trace {
-    pub(crate) fn new(map: Arc<Map>, source: String, interrupts: bool, limit: Option<usize>) -> Trace {
-        Trace {
-            map,
-            source,
-            interrupts,
-            begun: SystemTime::now(),
-            start: Instant::now(),
-            limit: limit.unwrap_or(usize::MAX),
-            kept: Mutex::default(),
-        }
+    /// Begins to record, the last `limit` accesses.
+    pub(crate) fn start(
+        journal: Arc<Journal>,
+        map: Arc<Map>,
+        source: String,
+        interrupts: bool,
+        limit: Option<usize>,
+    ) -> Trace {
+        let (begun, start) = (SystemTime::now(), ticks::begin());
+        let id = journal.change(|listeners| listeners.start(limit.unwrap_or(usize::MAX)));
+        Trace { journal, id, map, source, interrupts, begun, start }
+    }
+
+    /// Records no more.
+    pub(crate) fn stop(&self) {
+        self.journal.change(|listeners| listeners.stop(self.id));
     }
 
     /// The map of the device.
@@ -98,21 +106,9 @@ impl Trace {
         self.begun
     }
 
-    pub(crate) fn add(&self, mut record: Record) {
-        record.time = self.start.elapsed().as_nanos() as u64;
-        let mut kept = self.kept();
-        if kept.records.len() >= self.limit {
-            kept.records.pop_front();
-            kept.dropped += 1;
-        }
-        if self.limit > 0 {
-            kept.records.push_back(record);
-        }
-    }
-
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.kept().records.len()
+        self.tape(|tape| tape.records.len())
     }
 
     /// Whether there are none.
@@ -122,25 +118,43 @@ impl Trace {
 
     /// One by its place among those kept.
     pub fn get(&self, index: usize) -> Option<Record> {
-        self.kept().records.get(index).copied()
+        self.tape(|tape| tape.records.get(index).copied()).map(|packed| self.timed(packed))
     }
 
     /// All that are kept, oldest first.
     pub fn records(&self) -> Vec<Record> {
-        self.kept().records.iter().copied().collect()
+        let records = self.tape(|tape| tape.records.iter().copied().collect::<Vec<_>>());
+        records.iter().map(|packed| self.timed(*packed)).collect()
     }
 
     /// How many were given up for the limit.
     pub fn dropped(&self) -> u64 {
-        self.kept().dropped
+        self.tape(|tape| tape.dropped)
     }
 
     /// Forgets what was recorded so far.
     pub fn clear(&self) {
-        *self.kept() = Kept::default();
+        self.tape(|tape| {
+            tape.records.clear();
+            tape.dropped = 0;
+        });
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// With its time in nanoseconds since the trace began.
+    fn timed(&self, packed: Packed) -> Record {
+        Record { time: ticks::nanoseconds(self.start, packed.time), ..packed.record() }
+    }
+
+    fn tape<T>(&self, act: impl FnOnce(&mut Tape) -> T) -> T {
+        self.journal.with(|listeners| match listeners.tape(self.id) {
+            Some(tape) => act(tape),
+            None => act(&mut Tape::default()),
+        })
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        self.journal.change(|listeners| listeners.forget(self.id));
     }
 }

@@ -31,6 +31,14 @@ def memory(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def bare(kit_map: devregs.Map, memory: Path) -> Iterator[devregs.Device]:
+    """The kit over plain memory, in which the words stored stay as they are."""
+    with devregs.open(kit_map, f"file:{memory}") as device:
+        device.CTRL.write(0x8001_0031)
+        yield device
+
+
 @pytest.fixture(params=["mock", "file"])
 def kit(
     request: pytest.FixtureRequest, kit_map: devregs.Map, memory: Path

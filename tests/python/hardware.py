@@ -267,17 +267,19 @@ def models(draw: Any) -> Model:
 
 @contextmanager
 def device(toml: str, *, shared: bool = False) -> Iterator[Any]:
-    """The map as a file, opened on a mock; `shared` takes the long way round in the library."""
+    """The map over plain memory; `shared` takes the long way round in the library."""
     head = f'[device]\nname = "x"\n[regions.r]\nsize = {SIZE:#x}\n'
     with TemporaryDirectory() as folder:
         path = Path(folder, "x.toml")
         path.write_text(head + toml, encoding="utf-8")
-        with devregs.open(path, "mock:", shared=shared) as opened:
+        memory = Path(folder, "memory")
+        memory.write_bytes(bytes(SIZE))
+        with devregs.open(path, f"file:{memory}", shared=shared) as opened:
             yield opened
 
 
 class Memory:
-    """The mock's bytes, and the register's word in them."""
+    """The device's bytes, and the register's word in them."""
 
     def __init__(self, dev: Any, model: Model) -> None:
         self.region = dev.regions.r

@@ -93,3 +93,24 @@ def test_a_mock(kit_path):
     with devregs.mock(kit_path) as kit:
         assert kit.source == "mock:"
         assert kit.CTRL.read() == 0x8001_0031
+
+
+def test_a_board_of_mocks(tmp_path, kit_path):
+    path = tmp_path / "board.toml"
+    path.write_text(
+        f'[devices.one]\nmap = "{kit_path}"\nsource = "uio:nowhere"\n'
+        '[devices.two]\nmap = "pl031"\nsource = "mem:0x0901_0000"\n'
+    )
+    with devregs.mock_board(path, clock="virtual") as board:
+        assert [device.source for device in board] == ["mock:", "mock:"]
+        board.one.CTRL.write(5)
+        before = board.two.hw.time
+        board.two.hw.advance(3600)
+        assert board.two.hw.time - before >= 3600
+        assert board.one.hw.time < 1
+    assert board.closed
+    with pytest.raises(TypeError, match="clock"):
+        devregs.mock_board(path, clock="wall")
+    path.write_text('[devices.one]\nmap = "none"\nsource = "mock:"\n')
+    with pytest.raises(devregs.MapError):
+        devregs.mock_board(path)

@@ -15,6 +15,8 @@ from devregs import _aio
 class FakeInterrupt:
     """Waits and counts as a UIO interrupt does; remembers how often it was enabled."""
 
+    _due = None
+
     def __init__(self) -> None:
         self.file = os.eventfd(0, os.EFD_NONBLOCK)
         self.enabled = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import gc
-import os
 import signal
 import subprocess
 import sys
@@ -32,8 +31,8 @@ def run(script: str, kit_path: Path, *options: str, code: int = 0) -> str:
     return done.stdout
 
 
-def mappings() -> int:
-    return Path("/proc/self/maps").read_text().count("memfd:devregs-mock")
+def mappings(name: str = "memfd:devregs-mock") -> int:
+    return Path("/proc/self/maps").read_text().count(name)
 
 
 # Use after close.
@@ -86,7 +85,7 @@ def test_questions_that_touch_nothing_are_answered_after_close(kit):
     assert (kit.CTRL.decode(0x31)["MODE"], kit.CTRL.encode(EN=0)) == (3, 0x8001_0030)
     assert [field.name for field in kit.CTRL.fields] == ["EN", "MODE", "COUNT"]
     assert (len(kit.CH), kit.CH[7].path, len(kit.regions.ram)) == (8, "CH[7]", 0x4000)
-    assert (kit.map.name, bool(kit.irq)) == ("kit", False)
+    assert (kit.map.name, bool(kit.irq)) == ("kit", kit.source == "mock:")
     for thing in (kit.CTRL, kit.CH, kit.CH[0], kit.regions, kit.regions.ram, kit.irq):
         assert repr(thing)
 
@@ -106,22 +105,10 @@ def test_iterators_begun_before_close_hand_out_what_refuses(kit):
     assert len(list(registers)) > 10
 
 
-def test_the_interrupt_is_refused_after_close(tmp_path):
-    page = os.sysconf("SC_PAGESIZE")
-    files = {
-        "sys/class/uio/uio0/name": "block",
-        "sys/class/uio/uio0/event": "0",
-        "sys/class/uio/uio0/maps/map0/addr": "0x10000000",
-        "sys/class/uio/uio0/maps/map0/offset": "0x0",
-        "sys/class/uio/uio0/maps/map0/size": hex(page),
-        "dev/uio0": "\0" * 2 * page,
-        "block.toml": f'[device]\nname = "block"\n[regions.regs]\nsize = {page}\n',
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    device = devregs.open(tmp_path / "block.toml", "uio:block", root=tmp_path)
+def test_the_interrupt_is_refused_after_close(kit_map):
+    device = devregs.mock(kit_map)
     irq = device.irq
+    device.hw.interrupt()
     assert irq
     assert irq.wait(timeout=0) == 1
     device.close()
@@ -161,13 +148,13 @@ def test_any_part_of_a_device_keeps_it_usable_and_the_last_one_lets_it_go(kit_ma
     assert mappings() == before
 
 
-def test_close_gives_the_memory_back_whoever_still_holds_a_part(kit_map):
+def test_close_gives_the_memory_back_whoever_still_holds_a_part(kit_map, memory):
     gc.collect()
-    before = mappings()
-    device = devregs.mock(kit_map)
+    before = mappings(str(memory))
+    device = devregs.open(kit_map, f"file:{memory}")
     held = [device.CTRL, device.CH[0], device.regions.ram]
     device.close()
-    assert mappings() == before
+    assert mappings(str(memory)) == before
     assert len(held) == 3
 
 

@@ -1,6 +1,6 @@
 """Random maps against a model of the hardware: what is written is what was meant, and nothing else.
 
-The mock is plain memory, so that what a call stores can be seen: the memory afterwards. The model
+The device is plain memory, so that what a call stores can be seen: the memory afterwards. The model
 then says what a device would have made of that word.
 """
 

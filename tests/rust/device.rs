@@ -116,6 +116,8 @@ fn refused<T>(result: Result<T>) -> String {
         Error::Timeout { .. } => "timeout",
         Error::Interrupted => "interrupted",
         Error::Exported { .. } => "exported",
+        Error::Unexpected(_) => "unexpected",
+        Error::Hook(_) => "hook",
     };
     assert!(format!("{error:?}").len() > 3);
     assert!(error.source().is_none(), "the text says it all");

@@ -22,6 +22,7 @@ COMMANDS = {
     "restore": ("snapshot", "write back what a snapshot holds, where that is safe"),
     "irq": ("irq", "wait for interrupts and count them"),
     "doctor": ("doctor", "why a source does not open, and what would make it"),
+    "serve-mock": ("serve_mock", "a mock that other programs map, as a UIO device of a folder"),
     "stubs": ("stubs", "type stubs of a map, for editors and type checkers"),
 }
 
@@ -95,7 +96,7 @@ def _run(argv: list[str]) -> int:
     module, about = COMMANDS[name]
     command = import_module(f".{module}", __name__)
     # A module with several commands has a pair of functions for each.
-    suffix = "" if module == name else f"_{name}"
+    suffix = "" if module == name.replace("-", "_") else f"_{name}"
     parser = Parser(prog=f"devregs {name}", description=f"{about[0].upper()}{about[1:]}.")
     getattr(command, f"configure{suffix}")(parser)
     return int(getattr(command, f"run{suffix}")(parser.parse_intermixed_args(early + rest[1:])))
@@ -120,7 +121,7 @@ def _without_command(argv: list[str]) -> int:
     if "--help" in argv or "-h" in argv:
         print(
             TEXT.format(
-                commands="\n".join(f"  {name:<8} {about}" for name, (_, about) in COMMANDS.items())
+                commands="\n".join(f"  {name:<10} {about}" for name, (_, about) in COMMANDS.items())
             )
         )
         return OK

@@ -83,7 +83,7 @@ assign = { "STATUS.LEVEL" = """
 interrupt = "INT.DONE or INT.ERR"
 
 [[behaviour]]
-every = 1e-9
+every = 1e-6
 interrupt = "INT.ERR"
 """
 )
@@ -107,7 +107,7 @@ def test_show_tells_the_rules_of_behaviour(run, tmp_path):
             "always",
             "STATUS.LEVEL = CH[0].VALUE >> 24; the interrupt line is INT.DONE or INT.ERR",
         ],
-        ["every 1 ns", "interrupt if INT.ERR"],
+        ["every 1 us", "interrupt if INT.ERR"],
     ]
     data = json.loads(run("show", str(path), "--json")[1])["behaviour"]
     assert [rule["trigger"] for rule in data[2:6]] == [{"every": {"secs": 1, "nanos": 0}}] * 4

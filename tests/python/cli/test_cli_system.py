@@ -146,12 +146,13 @@ def test_irq_counts_and_times_out(run, monkeypatch):
     assert "nothing after 0.5 s" in err
 
 
-def test_irq_of_a_source_without(on):
-    code, _, err = on("irq")
+def test_irq_of_a_source_without(run, memory, timer_file):
+    argv = ("irq", "--map", timer_file, f"file:{memory}")
+    code, _, err = run(*argv)
     assert code == 3
     assert "has no interrupts" in err
-    assert on("irq", "--count", "0")[0] == 2
-    assert on("irq", "--timeout", "-1")[0] == 2
+    assert run(*argv, "--count", "0")[0] == 2
+    assert run(*argv, "--timeout", "-1")[0] == 2
 
 
 # the program itself
