@@ -28,6 +28,8 @@ struct Rules {
     fixed: u64,
     /// Bits that nothing can be written to safely: all of them must be named.
     blocked: u64,
+    /// Bits of fields that cannot be written. Of two fields that share bits, the one for writes is meant.
+    locked: u64,
 }
 
 impl RegisterClass {
@@ -41,10 +43,15 @@ impl RegisterClass {
             .map(Field::mask)
             .filter(|mask| info.write_plan(all & !mask).is_err())
             .fold(0, |blocked, mask| blocked | mask);
+        let bits = |writable: bool| {
+            let fields = info.fields.iter().filter(|field| field.access.writable() == writable);
+            fields.fold(0, |all, field| all | field.mask())
+        };
+        let locked = bits(false) & !bits(true);
         let rules = match info.write_plan(blocked) {
-            Ok(plan) => Rules { load: plan.load, keep: plan.keep, fixed: plan.fixed, blocked },
+            Ok(plan) => Rules { load: plan.load, keep: plan.keep, fixed: plan.fixed, blocked, locked },
             // Bits no field covers stand in the way: every field write asks the map, which refuses with the reason.
-            Err(_) => Rules { load: false, keep: 0, fixed: 0, blocked: all },
+            Err(_) => Rules { load: false, keep: 0, fixed: 0, blocked: all, locked },
         };
         // Alias registers are looked for on the long way.
         let rules = match info.aliases == map::Aliases::default() {
@@ -180,32 +187,28 @@ impl Register {
     pub fn modify(&self, mask: u64, bits: u64) -> Result<()> {
         self.check_writable()?;
         self.check_bits(mask, bits)?;
-        // Of two fields that share bits, the one for writes is meant.
-        let fields = &self.info().fields;
-        let writable =
-            fields.iter().filter(|field| field.access.writable()).fold(0, |all, field| all | field.mask());
-        for field in fields {
-            if field.mask() & mask & !writable != 0 {
-                let reason = Refusal::READ_ONLY_FIELD.into();
-                return Err(Error::Refused { at: format!("{}.{}", self.at(), field.name), reason });
-            }
+        let rules = &self.class.rules;
+        if rules.locked & mask != 0 {
+            let locked = |field: &&Field| field.mask() & mask & rules.locked != 0;
+            let at = match self.info().fields.iter().find(locked) {
+                Some(field) => format!("{}.{}", self.at(), field.name),
+                None => self.at(),
+            };
+            return Err(Error::Refused { at, reason: Refusal::READ_ONLY_FIELD.into() });
         }
         if !self.region.gated() {
             if let Some(done) = self.modify_short(mask, bits) {
                 return done.map_err(|(write, fault)| self.fault(write, fault));
             }
         }
-        if let Some((alias, value)) = self.alias(mask, bits) {
+        let plan = if rules.blocked & !mask == 0 {
+            WritePlan { load: rules.load, keep: rules.keep & !mask, fixed: rules.fixed & !mask }
+        } else if let Some((alias, value)) = self.alias(mask, bits) {
             let _held = self.region.hold()?;
             return alias.store(value, value);
-        }
-        let rules = &self.class.rules;
-        let plan = match rules.blocked & !mask {
-            0 => WritePlan { load: rules.load, keep: rules.keep & !mask, fixed: rules.fixed & !mask },
-            _ => self
-                .info()
-                .write_plan(mask)
-                .map_err(|refusal| Error::Refused { at: self.at(), reason: refusal.to_string() })?,
+        } else {
+            let plan = self.info().write_plan(mask);
+            plan.map_err(|refusal| Error::Refused { at: self.at(), reason: refusal.to_string() })?
         };
         let _held = self.region.hold()?;
         // Nobody has asked for what is loaded here.

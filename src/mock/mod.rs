@@ -10,6 +10,7 @@ mod clock;
 mod kind;
 mod line;
 mod memory;
+mod play;
 mod shared;
 mod slot;
 mod state;

@@ -1,4 +1,4 @@
-//! What a mock holds, and how it changes: by software, by rules, by time.
+//! What a mock holds, and how software and the device change it.
 
 use std::cell::Cell as Counter;
 use std::cmp::Reverse;
@@ -6,16 +6,16 @@ use std::collections::{BinaryHeap, HashMap};
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::cell::Bits;
 use super::clock::Clock;
 use super::kind::{self, Kind};
 use super::line::Line;
 use super::memory::Memory;
+use super::play::Due;
 use super::shared::Shared;
-use super::slot::{Key, Mix, Slot, Waiting};
-use crate::map::{Action, Behaviour, Delay, Expression, Map, OnWrite, Scope, Target, Trigger, mask};
+use super::slot::{Key, Mix, Slot};
+use crate::map::{Action, Behaviour, Map, OnWrite, Target, Trigger, mask};
 
 /// Maps have no rules that assign in a ring; rules that tests add one by one may. What is there counts then.
 const DEEPEST: u32 = 64;
@@ -30,10 +30,10 @@ pub(super) struct State {
     pub kinds: Vec<Kind>,
     slots: HashMap<Key, Slot, BuildHasherDefault<Mix>>,
     /// Rules that drive the interrupt line.
-    levels: Vec<usize>,
-    timers: BinaryHeap<Reverse<Due>>,
+    pub levels: Vec<usize>,
+    pub timers: BinaryHeap<Reverse<Due>>,
     /// Counts timers, to keep those of one moment in order.
-    serial: u64,
+    pub serial: u64,
     depth: Counter<u32>,
     /// The whole device is gone.
     pub gone: Option<Gone>,
@@ -50,16 +50,6 @@ pub enum Gone {
     Fault,
     /// Reads give all ones, and writes do nothing.
     Ones,
-}
-
-/// A rule that acts at some time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Due {
-    at: Duration,
-    serial: u64,
-    rule: usize,
-    written: u64,
-    old: u64,
 }
 
 impl State {
@@ -102,90 +92,6 @@ impl State {
     pub fn slot_mut(&mut self, key: Key) -> &mut Slot {
         self.touched = true;
         self.slots.entry(key).or_default()
-    }
-
-    /// Adds rules behind those that are there.
-    pub fn add_rules(&mut self, rules: Vec<Behaviour>) {
-        for rule in rules {
-            let index = self.rules.len();
-            match &rule.trigger {
-                Trigger::Always => {
-                    for action in &rule.actions {
-                        match action {
-                            Action::Set(target, _) => self.slot_mut(key(target)).assigned.push(index),
-                            Action::Interrupt(_) => self.levels.push(index),
-                            Action::Push(..) | Action::Send(_) | Action::Flush(_) | Action::Reset => {}
-                        }
-                    }
-                }
-                Trigger::Written(parts) => {
-                    for (target, _) in parts {
-                        self.slot_mut(key(target)).on_write.push(index);
-                    }
-                }
-                Trigger::Read(parts) => {
-                    for target in parts {
-                        self.slot_mut(key(target)).on_read.push(index);
-                    }
-                }
-                Trigger::Input(parts) => {
-                    for (target, _) in parts {
-                        self.slot_mut(key(target)).on_input.push(index);
-                    }
-                }
-                Trigger::Every(period) => {
-                    let at = self.clock.now() + *period;
-                    self.schedule(at, index, 0, 0);
-                }
-            }
-            self.rules.push(Arc::new(rule));
-        }
-        self.outdate_faces();
-        self.drive();
-    }
-
-    fn schedule(&mut self, at: Duration, rule: usize, written: u64, old: u64) {
-        self.serial += 1;
-        self.timers.push(Reverse(Due { at, serial: self.serial, rule, written, old }));
-    }
-
-    /// Does what is due: what other processes have written first.
-    pub fn catch_up(&mut self) {
-        if self.shared.is_some() {
-            self.notice();
-            self.act();
-            self.present();
-        } else {
-            self.act();
-        }
-    }
-
-    /// Lets the rules act whose time has come.
-    fn act(&mut self) {
-        let Some(Reverse(first)) = self.timers.peek() else { return };
-        let now = self.clock.now();
-        if first.at > now {
-            return;
-        }
-        while let Some(Reverse(due)) = self.timers.peek().copied().filter(|due| due.0.at <= now) {
-            self.timers.pop();
-            let rule = self.rules[due.rule].clone();
-            match rule.trigger {
-                Trigger::Every(period) => {
-                    self.schedule(due.at + period, due.rule, 0, 0);
-                    if self.holds(&rule, 0, 0) {
-                        self.perform(&rule, 0, 0);
-                    }
-                }
-                _ => self.perform(&rule, due.written, due.old),
-            }
-        }
-        self.drive();
-    }
-
-    /// When the next rule acts by time alone.
-    pub fn next_due(&self) -> Option<Duration> {
-        self.timers.peek().map(|due| due.0.at)
     }
 
     /// What a register holds, as the device itself sees it.
@@ -437,83 +343,6 @@ impl State {
         self.map.target(&format!("{holder}{name}{index}")).ok()
     }
 
-    /// A rule is set off.
-    fn trigger(&mut self, index: usize, rule: &Behaviour, written: u64, old: u64) {
-        if !self.holds(rule, written, old) {
-            return;
-        }
-        match rule.delay {
-            None => self.perform(rule, written, old),
-            Some(Delay::Time(time)) => self.schedule(self.clock.now() + time, index, written, old),
-            Some(Delay::Reads(left)) => {
-                let target = rule.actions.iter().find_map(|action| match action {
-                    Action::Set(target, _)
-                    | Action::Push(target, _)
-                    | Action::Send(target)
-                    | Action::Flush(target) => Some(key(target)),
-                    Action::Interrupt(_) | Action::Reset => None,
-                });
-                match target {
-                    Some(key) => self.slot_mut(key).waiting.push(Waiting { left, rule: index, written, old }),
-                    None => self.perform(rule, written, old),
-                }
-            }
-        }
-    }
-
-    fn holds(&self, rule: &Behaviour, written: u64, old: u64) -> bool {
-        rule.condition.as_ref().is_none_or(|condition| self.value(condition, written, old) != 0)
-    }
-
-    fn perform(&mut self, rule: &Behaviour, written: u64, old: u64) {
-        for action in &rule.actions {
-            match action {
-                Action::Set(target, expression) => {
-                    let value = self.value(expression, written, old);
-                    self.set(target, value);
-                }
-                Action::Push(target, expression) => {
-                    let word = self.value(expression, written, old);
-                    self.push(key(target), word);
-                }
-                Action::Send(target) => {
-                    let slot = self.slot_mut(key(target));
-                    slot.left = slot.sent.len();
-                }
-                Action::Flush(target) => {
-                    let slot = self.slot_mut(key(target));
-                    slot.received.clear();
-                    slot.sent.truncate(slot.left);
-                    self.show(key(target));
-                }
-                Action::Interrupt(expression) => {
-                    if self.value(expression, written, old) != 0 {
-                        self.line.pulse();
-                    }
-                }
-                Action::Reset => self.reset(),
-            }
-        }
-    }
-
-    fn value(&self, expression: &Expression, written: u64, old: u64) -> u64 {
-        expression.value(&mut Asked { state: self, written, old })
-    }
-
-    /// Drives the interrupt line as the rules say.
-    pub fn drive(&mut self) {
-        if self.levels.is_empty() {
-            return;
-        }
-        let level = self.levels.iter().any(|rule| {
-            self.rules[*rule].actions.iter().any(|action| match action {
-                Action::Interrupt(expression) => self.value(expression, 0, 0) != 0,
-                _ => false,
-            })
-        });
-        self.line.drive(level);
-    }
-
     /// Everything is as after the device's reset. Rules, hooks and faults stay; what waits is forgotten.
     pub fn reset(&mut self) {
         // It could be filled before, so it can now.
@@ -564,33 +393,4 @@ impl State {
 
 pub(super) fn key(target: &Target) -> Key {
     (target.register, target.offset)
-}
-
-/// What the expression of a rule can ask for.
-struct Asked<'a> {
-    state: &'a State,
-    written: u64,
-    old: u64,
-}
-
-impl Scope for Asked<'_> {
-    fn held(&mut self, target: &Target) -> u64 {
-        self.state.held(target)
-    }
-
-    fn waiting(&mut self, target: &Target) -> u64 {
-        self.state.slot(key(target)).map_or(0, |slot| slot.received.len() as u64)
-    }
-
-    fn sending(&mut self, target: &Target) -> u64 {
-        self.state.slot(key(target)).map_or(0, |slot| slot.sending() as u64)
-    }
-
-    fn written(&self) -> u64 {
-        self.written
-    }
-
-    fn old(&self) -> u64 {
-        self.old
-    }
 }

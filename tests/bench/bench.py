@@ -1,7 +1,10 @@
 """Nanoseconds per call, side by side with a raw memoryview of the same memory.
 
 Every way is timed in one process, in turn, again and again; the table shows medians, with the cost of an empty loop
-taken off, and ratios of the medians. The memory is a mock device's: what is measured is the way to the bus, not the bus.
+taken off, and ratios of the medians. The memory is a file's: what is measured is the way to the bus, not the bus.
+
+`mock` is the same device mocked, `hooked` a mock with a Python hook, and `traced` the first device with a recording under
+way that keeps the last 1000 accesses.
 """
 
 from __future__ import annotations
@@ -57,7 +60,17 @@ CASES = [
     ("dev.CTRL.modify(EN=1, MODE=3)", CHANGE, 0.6),
     ("regs.read_into(buffer)", LOOP, 1.1),
     ("regs.write_from(buffer)", LOOP, 1.1),
+    ("mock.CTRL.read()", "dev.CTRL.read()", 3.0),
+    ("mock.CTRL.EN", "dev.CTRL.EN", 3.0),
+    ("mock.DATA.write(v)", "dev.DATA.write(v)", 3.0),
+    ("mock.CTRL.MODE = 3", "dev.CTRL.MODE = 3", 3.0),
+    ("traced.CTRL.read()", "dev.CTRL.read()", 3.0),
+    ("traced.CTRL.EN", "dev.CTRL.EN", 3.0),
+    ("traced.DATA.write(v)", "dev.DATA.write(v)", 3.0),
+    ("traced.CTRL.MODE = 3", "dev.CTRL.MODE = 3", 3.0),
 ]
+# What a Python hook adds to its own call: microseconds at most.
+HOOK, HOOKED, HOOK_GOAL = "hook(v)", "hooked.CTRL.read()", 1.0
 # The same read in the same build but for the guard against faults, where that is given.
 BARE = "bare.CTRL.read()"
 GUARD = ("dev.CTRL.read()", BARE, 1.02)
@@ -118,9 +131,19 @@ def run(rounds: int, calls: int, bare: Path | None) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.toml"
         path.write_text(MAP)
-        dev = devregs.mock(path)
+        memory = Path(folder) / "memory"
+        memory.write_bytes(bytes(0x8000))
+        dev = devregs.open(path, memory)
+        traced, mock, hooked = devregs.open(path, memory), devregs.mock(path), devregs.mock(path)
         loop = volatile_loop(Path(folder))
-        other_dev = unguarded(bare).open(str(path), "mock:") if bare else dev
+        other_dev = unguarded(bare).open(str(path), f"file:{memory}") if bare else dev
+    trace = traced.trace(limit=1000)
+    trace.start()
+    mock.CTRL.write(VALUE)
+
+    def hook(value: int) -> None: ...
+
+    hooked.hw.CTRL.on_read(hook)
     view = dev.regions.regs.view()
     dev.CTRL.write(VALUE)
     other_dev.CTRL.write(VALUE)
@@ -128,6 +151,10 @@ def run(rounds: int, calls: int, bare: Path | None) -> list[dict[str, Any]]:
     names: dict[str, object] = {
         "dev": dev,
         "bare": other_dev,
+        "traced": traced,
+        "mock": mock,
+        "hooked": hooked,
+        "hook": hook,
         "ctrl": dev.CTRL,
         "data": dev.DATA,
         "regs": dev.regions.regs,
@@ -141,13 +168,14 @@ def run(rounds: int, calls: int, bare: Path | None) -> list[dict[str, Any]]:
         "to": address(memoryview(other)),
     }
     cases = [*CASES, GUARD] if bare else CASES
-    statements = dict.fromkeys(["pass", *(s for call, base, _ in cases for s in (base, call))])
+    used = (s for call, base, _ in cases for s in (base, call))
+    statements = dict.fromkeys(["pass", *used, HOOK, HOOKED])
     medians = measure(
         {s: timer(s, names, max(calls // 200, 8) if s in SLOW else calls) for s in statements},
         rounds,
     )
     empty = medians["pass"]
-    return [
+    rows = [
         {
             "call": call,
             "ns": medians[call] - empty,
@@ -158,6 +186,20 @@ def run(rounds: int, calls: int, bare: Path | None) -> list[dict[str, Any]]:
         }
         for call, base, goal in cases
     ]
+    # A hook is called in the middle of an access: the access and the call of the hook are not its cost.
+    plain = medians["mock.CTRL.read()"] - empty
+    added = (medians[HOOKED] - empty) - (medians[HOOK] - empty) - plain
+    rows.append(
+        {
+            "call": HOOKED,
+            "ns": medians[HOOKED] - empty,
+            "against": f"mock.CTRL.read() + {HOOK}, and 1 us",
+            "against_ns": 1000.0,
+            "ratio": added / 1000,
+            "goal": HOOK_GOAL,
+        }
+    )
+    return rows
 
 
 def main() -> int:

@@ -443,7 +443,7 @@ fn devices_and_their_parts_say_what_they_are() {
     assert_has(&format!("{device:?}"), &["Device", "block"]);
     assert_has(&format!("{ctrl:?}"), &["Register", "CTRL"]);
     assert_eq!((device.map().name.as_str(), device.source()), ("block", &Source::Mock));
-    assert!(device.interrupt().is_none());
+    assert!(device.interrupt().is_some());
     assert!(ctrl.info().reset.is_some());
     assert_eq!(device.regions()[0].at(), "block.regions.regs");
 }
