@@ -423,10 +423,10 @@ fn what_is_assigned_from_what_is_assigned_is_not_endless() {
 fn the_examples_of_the_page_are_rules() {
     let page = include_str!("../../../docs/map-format.md");
     let device = "[device]\nname = 'x'\n[regions.r]\nsize = 0x100\n[regions.r.registers]\n\
-        CTRL = { offset = 0, fields.START = 0, fields.GAIN = '7:4' }\nSTATUS = { offset = 4, access = 'ro', fields.READY = 0 }\n\
-        DATA = { offset = 8, access = 'ro' }\nRIS = { offset = 12, access = 'ro', fields.RTC = 0 }\nMIS = { offset = 16, access = 'ro' }\n\
+        CTRL = { offset = 0, fields.START = 0, fields.GAIN = '7:4' }\nSTATUS = { offset = 4, access = 'ro', fields.READY = 0, fields.TX_FULL = 1, fields.RX_VALID = 2 }\n\
+        DATA = { offset = 8, access = 'ro' }\nRIS = { offset = 12, access = 'ro', fields.RTC = 0, fields.PIN = 1 }\nMIS = { offset = 16, access = 'ro' }\n\
         IMSC = { offset = 20, fields.RX = 4 }\nCR = { offset = 24, fields.EN = 0, fields.LOOPBACK = 1 }\nDR = { offset = 28, access = 'ro' }\n\
-        MR = { offset = 32 }\nTXDATA = { offset = 36, access = 'wo' }\nRXDATA = { offset = 40, access = 'ro', fifo = true }\n\
+        MR = { offset = 32 }\nTXDATA = { offset = 36, access = 'wo', fifo = 16 }\nIN = { offset = 44, fields.PIN = 0 }\nRXDATA = { offset = 40, access = 'ro', fifo = true }\n\
         [regions.r.groups]\nCH = { offset = 0x40, count = 4, stride = 8, registers.CTRL = { offset = 0, fields.EN = 0 }, \
         registers.STATUS = { offset = 4, access = 'ro', fields.ID = '3:0' } }\n";
     let map = Map::parse(device, "x.toml").unwrap_or_else(|errors| panic!("{errors}")).map;
@@ -435,5 +435,5 @@ fn the_examples_of_the_page_are_rules() {
     let code: Vec<_> = section.lines().map(|line| line.strip_prefix("    ").unwrap_or_default()).collect();
     let code: Vec<_> = code.into_iter().filter(|line| !line.starts_with("a if c else b")).collect();
     let rules = map.behaviour_of(&code.join("\n"), "page").unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(rules.len(), 10, "{rules:#?}");
+    assert_eq!(rules.len(), 13, "{rules:#?}");
 }

@@ -1,5 +1,6 @@
 """PL061 and PL031 against their mocks: random accesses that the map allows read the same on both."""
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -7,7 +8,9 @@ import devregs
 from alike import Step, check
 
 Answered = Callable[[str, str], None]
+Press = Callable[[], None]
 LENGTH = 50
+BUTTON = 1 << 3
 
 
 def start_gpio(gpio: devregs.Device) -> None:
@@ -102,3 +105,40 @@ def test_rtc(answered: Answered) -> None:
         reads = check(rtc, "pl031", start_rtc, plan_rtc, range(200))
         start_rtc(rtc)
     answered("pl031 and its mock", f"{reads} reads alike")
+
+
+def test_edges_of_a_pin(press_power_button: Press) -> None:
+    with devregs.open("pl061", "uio:labgpio") as gpio, devregs.mock("pl061") as mock:
+        gpio.irq.disable()
+        button = gpio.MASKED_DATA[BUTTON]
+        for both, event in itertools.product((0, BUTTON), repeat=2):
+            button.wait(PIN=0, timeout=10)
+            for device in (gpio, mock):
+                start_gpio(device)
+                device.IBE.write(both)
+                device.IEV.write(event)
+                device.IE.write(0xFF)
+            mock.hw.DATA = BUTTON
+            pressed = mock.RIS.read(), mock.MIS.read()
+            mock.hw.DATA = 0
+            released = mock.RIS.read(), mock.MIS.read()
+            # The pulse is a tenth of a second: nothing slow until its end.
+            press_power_button()
+            button.wait(PIN=BUTTON, timeout=10)
+            assert (gpio.RIS.read(), gpio.MIS.read()) == pressed
+            button.wait(PIN=0, timeout=10)
+            assert (gpio.RIS.read(), gpio.MIS.read()) == released
+        start_gpio(gpio)
+
+
+def test_alarm_by_counting() -> None:
+    with devregs.open("pl031", "uio:labrtc") as rtc, devregs.mock("pl031") as mock:
+        rtc.irq.disable()
+        for device in (rtc, mock):
+            start_rtc(device)
+            device.LR.write(0xFFFF_FFFF)
+            device.MR.write(0)
+            assert device.RIS.ALARM == 0
+            device.RIS.wait(ALARM=1, timeout=3)
+            assert device.DR.read() == 0
+            start_rtc(device)
