@@ -381,6 +381,11 @@ impl Region {
         }
     }
 
+    /// Whether that time is a mock's, and passes without anybody waiting.
+    pub(super) fn is_virtual(&self) -> bool {
+        self.tap.mock.as_ref().is_some_and(|mock| mock.is_virtual())
+    }
+
     /// Sleeps by that time; perhaps less.
     pub(super) fn sleep(&self, time: Duration) {
         match &self.tap.mock {

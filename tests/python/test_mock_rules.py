@@ -78,11 +78,18 @@ def test_the_real_clock(make):
 def test_waits_take_no_time_by_the_virtual_clock(make):
     dev = make('[[behaviour]]\non-write = "CTRL.START=1"\nafter = 3600\nset = { "ST.READY" = 1 }\n')
     dev.CTRL.START = 1
+    dev.ST.wait(READY=1, timeout=4000)
+    assert dev.hw.time == 3600  # stops where the rule acts
+    dev.hw.ST.READY = 0
+    dev.CTRL.START = 1
     dev.ST.wait(READY=1, timeout=4000, interval=0.1)
-    assert 3600 <= dev.hw.time < 3601
+    assert 7200 <= dev.hw.time < 7201
+    with pytest.raises(devregs.WaitTimeout, match="nothing after 10 s"):
+        dev.ST.wait(READY=0, timeout=10)
+    assert dev.hw.time < 7212
     with pytest.raises(devregs.WaitTimeout, match="nothing after 100000 s"):
         dev.ST.wait(READY=0, timeout=100_000, interval=1)
-    assert dev.hw.time == pytest.approx(103_600, abs=1)
+    assert dev.hw.time == pytest.approx(107_210, abs=2)
 
 
 def test_each_access_takes_its_time_by_the_virtual_clock(tmp_path):
