@@ -207,18 +207,18 @@ impl PyStep {
         let bits = (self.mask, self.bits & self.mask);
         let found = self.path.as_deref().map(|path| map.resolve(path)).transpose();
         let found = found.map_err(|error| Failed(error.into()))?;
-        let width = found.as_ref().map_or(32, |found| found.register.width.bits());
-        let name = found.as_ref().map_or("anything", |found| found.path.as_str());
         let times = match (self.least, self.most) {
             (1, Some(1)) => String::new(),
+            (0, None) => "  (any number)".into(),
+            (1, None) => "  (once or more)".into(),
             (least, None) => format!("  ({least} times or more)"),
             (least, Some(most)) if least == most => format!("  ({least} times)"),
             (least, Some(most)) => format!("  ({least} to {most} times)"),
         };
-        let text = match (op, name) {
-            (None, "anything") => format!("anything{times}"),
+        let text = match (op, &found) {
             (Some(Op::Interrupt), _) => format!("irq{times}"),
-            _ => format!("{}{times}", describe(op, name, bits, width)),
+            (_, None) => format!("anything{times}"),
+            (_, Some(found)) => format!("{}{times}", describe(map, op, found, bits)),
         };
         let place = found.map(|found| (found.region, found.offset, Some(found.register.id)));
         let what = Expected { op, place, bits, answer: self.answer, text };

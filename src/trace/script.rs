@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 #[cfg(feature = "python")]
-use super::text::number;
+use super::text::{decoded, number};
 use super::text::{line, side_by_side};
 use super::{Op, Record};
 use crate::access::Fault;
+#[cfg(feature = "python")]
+use crate::map::Found;
 use crate::map::Map;
 
 /// What a step waits for.
@@ -218,8 +220,11 @@ impl Expected {
 fn ways(steps: &[Step], (step, count): (usize, u64)) -> Vec<(usize, u64)> {
     let mut ways = Vec::new();
     let Some(now) = steps.get(step) else { return ways };
-    if now.most.is_none_or(|most| count < most) {
-        ways.push((step, count + 1));
+    match now.most {
+        Some(most) if count >= most => {}
+        Some(_) => ways.push((step, count + 1)),
+        // Beyond what must come, one more makes no difference: the states stay few.
+        None => ways.push((step, (count + 1).min(now.least.max(1)))),
     }
     if count >= now.least {
         for (index, later) in steps.iter().enumerate().skip(step + 1) {
@@ -283,20 +288,32 @@ fn repeatable(map: &Map, record: &Record) -> bool {
     pure
 }
 
-/// `write  CTRL  0x0000_0003`, for a step: `bits` as in [`Expected`].
+/// How a person calls an expected access: `write  CTRL  EN=1 MODE=FAST`. `bits` as in [`Expected`].
 #[cfg(feature = "python")]
-pub(crate) fn describe(op: Option<Op>, path: &str, bits: (u64, u64), width: u32) -> String {
+pub(crate) fn describe(map: &Map, op: Option<Op>, found: &Found<'_>, bits: (u64, u64)) -> String {
     let what = match op {
         Some(Op::Read) => "read ",
         Some(Op::Write) => "write",
         Some(Op::Interrupt) => "irq  ",
         None => "any  ",
     };
-    match bits.0 {
-        0 => format!("{what}  {path}"),
-        mask if width < 64 && mask == (1 << width) - 1 || mask == u64::MAX => {
-            format!("{what}  {path}  {}", number(bits.1, width))
-        }
-        mask => format!("{what}  {path}  {} under {}", number(bits.1, width), number(mask, width)),
-    }
+    let (mask, value) = bits;
+    let width = found.register.width;
+    let record = Record {
+        time: 0,
+        op: op.unwrap_or(Op::Read),
+        region: found.region,
+        offset: found.offset,
+        width,
+        register: Some(found.register.id),
+        value,
+        mask,
+        fault: None,
+    };
+    let words = match mask {
+        0 => String::new(),
+        mask if mask == width.mask() => format!("  {}{}", number(value, width.bits()), decoded(map, &record)),
+        _ => decoded(map, &record),
+    };
+    format!("{what}  {}{words}", found.path)
 }

@@ -55,7 +55,11 @@ pub fn line(map: &Map, record: &Record) -> String {
     if let Some(fault) = record.fault {
         return format!("{what}  {path}  failed: signal {}", fault.signal);
     }
-    let mut text = format!("{what}  {path}  {}", number(record.value, record.width.bits()));
+    format!("{what}  {path}  {}{}", number(record.value, record.width.bits()), decoded(map, record))
+}
+
+/// `  EN=1 MODE=FAST`: the fields asked for or meant; empty without any.
+pub(super) fn decoded(map: &Map, record: &Record) -> String {
     let all = record.mask == record.width.mask();
     let shown: Vec<_> = fields(map, record)
         .into_iter()
@@ -67,11 +71,7 @@ pub fn line(map: &Map, record: &Record) -> String {
             None => format!("{}={value:#x}", field.name),
         })
         .collect();
-    if !shown.is_empty() {
-        text.push_str("  ");
-        text.push_str(&shown.join(" "));
-    }
-    text
+    if shown.is_empty() { String::new() } else { format!("  {}", shown.join(" ")) }
 }
 
 /// Records, one in a line, each with its time in milliseconds.
