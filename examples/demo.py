@@ -36,6 +36,16 @@ def main() -> None:
     )
     attempt(lambda: identity.__setitem__(0, 1))
 
+    step("The mock behaves as its map says: an alarm interrupts, after a minute of its own time")
+    rtc = devregs.mock("pl031", clock="virtual")
+    with rtc.trace() as log:
+        rtc.CR.START = 1
+        rtc.MR.write(60)
+        rtc.IMSC.ALARM = 1
+        rtc.irq.wait(timeout=100)
+    print(log, end="")
+    print(f"  DR.read() = {rtc.DR.read()}, its clock shows {rtc.hw.time:.3f} s")
+
     step("What the map forbids, or what does not fit, is an error that says what to do")
     attempt(lambda: gpio.PERIPHID0.write(1))
     attempt(lambda: gpio.IC.read())

@@ -22,6 +22,19 @@ use crate::map::{ByteOrder, Width};
 #[pyclass(name = "Region", module = "devregs", frozen)]
 pub(crate) struct PyRegion(pub Arc<Region>);
 
+impl PyRegion {
+    /// Where a block begins, and the width of its words.
+    fn block(
+        &self,
+        offset: Option<&Bound<'_, PyAny>>,
+        width: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<(u64, Option<Width>)> {
+        let at = || self.0.at();
+        let offset = offset.map_or(Ok(0), |offset| values::offset(offset, &at))?;
+        Ok((offset, values::width(width, &at)?))
+    }
+}
+
 #[pymethods]
 impl PyRegion {
     #[getter]
@@ -139,9 +152,7 @@ impl PyRegion {
         width: Option<&Bound<'_, PyAny>>,
         fixed: Option<bool>,
     ) -> PyResult<usize> {
-        let at = || self.0.at();
-        let offset = offset.map_or(Ok(0), |offset| values::offset(offset, &at))?;
-        let width = values::width(width, &at)?;
+        let (offset, width) = self.block(offset, width)?;
         let buffer = Host::of(buffer, true)?;
         // SAFETY: the buffer is writable and contiguous, and stays exported until `buffer` is dropped. Another
         // thread that writes to it meanwhile races with us as it would with any reader of a bytearray.
@@ -158,9 +169,7 @@ impl PyRegion {
         width: Option<&Bound<'_, PyAny>>,
         fixed: Option<bool>,
     ) -> PyResult<usize> {
-        let at = || self.0.at();
-        let offset = offset.map_or(Ok(0), |offset| values::offset(offset, &at))?;
-        let width = values::width(width, &at)?;
+        let (offset, width) = self.block(offset, width)?;
         let buffer = Host::of(buffer, false)?;
         // SAFETY: the buffer is contiguous and stays exported until `buffer` is dropped.
         let bytes = unsafe { std::slice::from_raw_parts(buffer.start(), buffer.length()) };
