@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._devregs import AccessError, Device, MapError, Register, _Mock
+from ._devregs import AccessError, Array, Device, Group, MapError, Register, _Mock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,7 @@ class Part:
 
     def __dir__(self) -> list[str]:
         own = [name for name in dir(type(self)) if not name.startswith("_")]
-        return own + [name for name in dir(self._soft) if name[:1].isupper()]
+        return own + _parts(self._soft)
 
     def __repr__(self) -> str:
         return f"<hardware side of {self._path}>"
@@ -184,7 +184,7 @@ class Hardware:
 
     def __dir__(self) -> list[str]:
         own = [name for name in dir(type(self)) if not name.startswith("_")]
-        return own + [name for name in dir(self._device) if name[:1].isupper()]
+        return own + _parts(self._device)
 
     def __repr__(self) -> str:
         return f"<hardware side of {self._device.name}>"
@@ -227,6 +227,13 @@ class Hardware:
     def remove_hooks(self) -> None:
         """Take all hooks away."""
         self._mock.remove_hooks()
+
+
+def _parts(soft: Any) -> list[str]:
+    """The names that the map gave: of registers and groups, or of fields."""
+    bases = (Device, Group, Register, Array, object)
+    base = next(base for base in bases if isinstance(soft, base))
+    return sorted(set(dir(soft)) - set(dir(base)))
 
 
 def rule_text(keys: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ use crate::trace::{Answer, Journal, Op, Record, Script};
 #[derive(Debug, Default)]
 pub(crate) struct Tap {
     pub mock: Option<Arc<Mock>>,
+    /// The source is a recording: there is no device, nor memory that stands for one.
+    pub replays: bool,
     pub journal: Arc<Journal>,
 }
 
@@ -66,7 +68,7 @@ impl Touch {
 
 impl Tap {
     pub fn new(mock: Option<Arc<Mock>>, script: Option<Script>) -> Tap {
-        let tap = Tap { mock, journal: Arc::default() };
+        let tap = Tap { mock, replays: script.is_some(), journal: Arc::default() };
         tap.journal.change(|listeners| listeners.script = script);
         tap
     }

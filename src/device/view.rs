@@ -78,6 +78,9 @@ impl Region {
         let info = self.info();
         self.check_open()?;
         let refuse = |reason: String| Err(Error::Refused { at: self.at(), reason });
+        if self.tap().replays {
+            return refuse("no view of a recording: it plays accesses back that were made by name or by offset, and what a view reads is nowhere".into());
+        }
         if !info.access.readable() {
             return refuse("no view of a write-only region: a memoryview can always be read; use region.write() or write_from()".into());
         }

@@ -228,6 +228,16 @@ def test_only_a_mock_has_a_hardware_side(bare):
             use()
 
 
+def test_completion_knows_the_parts_of_the_hardware_side(make):
+    dev = make(
+        one("fields.ready = 0") + "[regions.r.groups.grp]\noffset = 8\nregisters.X.offset = 0\n"
+    )
+    assert {"R", "grp", "advance"} <= set(dir(dev.hw))
+    assert {"ready", "write"} <= set(dir(dev.hw.R))
+    assert "X" in dir(dev.hw.grp)
+    assert "modify" not in dir(dev.hw.R)
+
+
 def test_the_hardware_side_outlives_the_device(make):
     with make(one("")) as dev:
         dev.R.write(7)

@@ -249,6 +249,12 @@ def test_a_recording_plays_the_same_session(kit_map, recorded):
         session(dev)
 
 
+def test_a_recording_has_no_views(kit_map, recorded):
+    device = devregs.open(kit_map, recorded)
+    with pytest.raises(devregs.AccessError, match="no view of a recording"):
+        device.regions.regs.view()
+
+
 def test_polls_may_be_more_or_fewer(kit_map, recorded):
     with devregs.open(kit_map, recorded) as dev:
         dev.CTRL.EN = 1
