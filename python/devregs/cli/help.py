@@ -28,7 +28,8 @@ sources:
   mem:ADDRESS                     physical memory, through /dev/mem
   ram:ADDRESS                     the same for RAM, which mem: refuses
   file:PATH                       a file
-  mock:                           no device: memory that starts with the map's reset values
+  mock:                           no device: memory that behaves as the map says
+  replay:PATH                     a recording of a trace, played back
 
 options of all commands that open a source:
   --map MAP      a map of the library, or a file; without it, the one that fits the source

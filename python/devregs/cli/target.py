@@ -113,9 +113,12 @@ def find_map(options: argparse.Namespace, source: str) -> Map:
     shown, kind = clean(source), source.partition(":")[0]
     if kind in ("mem", "ram", "file", "mock"):
         raise Failure(f"{shown} does not tell what it is: give its map, by name or file: --map MAP")
+    if kind == "replay":
+        return load_map(_recorded_map(source.partition(":")[2]))
     if kind not in ("uio", "pci"):
         forms = (
-            "uio:NAME, uio:NUMBER, pci:ADDRESS, pci:VENDOR:DEVICE, mem:ADDRESS, file:PATH, mock:"
+            "uio:NAME, uio:NUMBER, pci:ADDRESS, pci:VENDOR:DEVICE, mem:ADDRESS, file:PATH, "
+            "replay:PATH, mock:"
         )
         raise Failure(f"{shown!r} is no source; one is {forms}")
     found = _devregs.scan(options.root)
@@ -130,6 +133,26 @@ def find_map(options: argparse.Namespace, source: str) -> Map:
             return load_map(entry["fits"][0])
     known = ", ".join(clean(text) for text in fitting[0]["compatible"])
     raise Failure(f"{shown}: no map of the library fits it ({known}); give one: --map MAP")
+
+
+def _recorded_map(path: str) -> str:
+    """The name of the map that a recording was made with, by its first line."""
+    import json
+
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            head = json.loads(file.readline(1 << 20))
+        name = head["map"]
+    except OSError as error:
+        raise Failure(f"{clean(path)}: {error.strerror}", SOURCE) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise Failure(f"{clean(path)}: is no recording of a trace", SOURCE) from error
+    if name not in _devregs.builtin_maps():
+        raise Failure(
+            f"{clean(path)}: is of {clean(str(name))!r}, which is no map of the library; "
+            f"give its map: --map MAP"
+        )
+    return str(name)
 
 
 def matching(found: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:

@@ -269,3 +269,20 @@ def test_importing_the_library_is_cheap():
     )
     heavy = {"argparse", "asyncio", "enum", "json", "pathlib", "re", "typing", "difflib", "inspect"}
     assert not heavy & set(done.stdout.split())
+
+
+def test_a_recording_tells_its_map(run, tmp_path):
+    path = tmp_path / "session.jsonl"
+    with devregs.mock("pl031") as rtc, rtc.trace() as log:
+        rtc.hw.DR.write(7)
+        rtc.DR.read()
+    log.save(path)
+    assert run("read", f"replay:{path}", "DR")[:2] == (0, "DR  0x00000007  7\n")
+    code, _, err = run("read", f"replay:{path}", "MR")
+    assert code != 0
+    assert "access 1 is not that of the recording" in err
+    path.write_text('{"map": "mine"}\n')
+    assert "which is no map of the library" in run("read", f"replay:{path}", "DR")[2]
+    path.write_text("[]\n")
+    assert "is no recording" in run("read", f"replay:{path}", "DR")[2]
+    assert run("read", f"replay:{path}x", "DR")[0] == 3
