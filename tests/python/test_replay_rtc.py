@@ -63,10 +63,11 @@ def test_half_of_it() -> None:
 
 
 def test_more_than_was_recorded(driver: ModuleType) -> None:
-    with replay() as rtc:
-        driver.wait_for_alarm(rtc, 1)
-        with pytest.raises(devregs.ExpectationError):
-            rtc.MR.write(0)
+    rtc = replay()
+    driver.wait_for_alarm(rtc, 1)
+    with pytest.raises(devregs.ExpectationError, match="the end of the recording"):
+        rtc.MR.write(0)
+    rtc.close()
 
 
 def test_another_device() -> None:
