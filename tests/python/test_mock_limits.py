@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,10 @@ def test_an_access_by_name_comes_before_or_after_one_through_a_view(make):
     """Copies of NumPy let the interpreter go: the other thread's access must not fall into one of theirs."""
     numpy = pytest.importorskip("numpy")
     dev = make()
-    # The last words lie beside a register that the other thread uses.
-    array = numpy.asarray(dev.regions.r.view(size=0x800))
-    zeros, stop = numpy.zeros(512, "u4"), threading.Event()
+    # The last words, which lie beside a register that the other thread uses, over and over.
+    last = numpy.asarray(dev.regions.r.view(offset=0x7C0, size=0x40))
+    array = numpy.lib.stride_tricks.as_strided(last, (64, 16), (0, 4))
+    zeros, stop = numpy.zeros((64, 16), "u4"), threading.Event()
 
     def copy() -> None:
         while not stop.is_set():
@@ -85,7 +86,7 @@ def test_an_access_by_name_comes_before_or_after_one_through_a_view(make):
     thread.start()
     flags, hardware = dev.C[0], dev.hw["C[0]"]
     try:
-        for _ in range(60_000):
+        for _ in range(20_000):
             hardware.write(0xFF)
             flags.write(0x0F)
             assert flags.read() == 0xF0
@@ -104,3 +105,39 @@ def test_rules_of_tests_that_ask_for_each_other_twice_end(make):
     assert dev.R[26].read() == 3 << 16
     dev.R[0].read()
     dev.R[70].read()
+
+
+def test_a_long_time_with_much_in_it_can_be_interrupted(make):
+    """The clock stands where it got to, and what was not due until then is not done later at one go."""
+    dev = make('[[behaviour]]\nevery = 1e-6\nset = { "R[0]" = "R[0] + 1" }\n')
+    dev.hw.advance(0.001_5)
+    assert dev.R[0].read() == 1500
+    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        dev.hw.advance(86_400)
+    timer.join()
+    assert dev.hw.time < 86_400
+    assert dev.R[0].read() == round(dev.hw.time * 1e6)
+
+
+def test_rules_act_at_their_own_time(make):
+    """In the order of their times, the line between them as they drive it."""
+    dev = make(
+        '[[behaviour]]\nevery = 2\nset = { "R[0]" = "R[0] + 1", "R[1]" = "R[1] * 2 + 1" }\n'
+        '[[behaviour]]\nevery = 3\nset = { "R[0]" = 0, "R[1]" = "R[1] * 2" }\n'
+        '[[behaviour]]\ninterrupt = "R[0]"\n'
+    )
+    dev.hw.advance(9)
+    assert (dev.R[0].read(), dev.R[1].read()) == (0, 0b101_0110)
+    assert dev.irq.wait(timeout=0) == 1
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), 1e300, 4e10, -1.0, float("nan")])
+def test_no_clock_goes_so_far(make, seconds):
+    dev = make()
+    with pytest.raises(devregs.MapError, match=r"^advance: \S+ (s is too long|is no time)"):
+        dev.hw.advance(seconds)
+    with pytest.raises(devregs.MapError, match=r"^mock: access_time: \S+ (s is|is no)"):
+        devregs.mock(dev.map, clock="virtual", access_time=seconds)
+    assert dev.hw.time == 0
