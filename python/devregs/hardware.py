@@ -196,7 +196,11 @@ class Hardware:
         return now
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, and what is due in it happen. Takes no real time."""
+        """Let time pass, and what is due in it happen, each at its time. Takes no real time.
+
+        Raises MapError for a negative time, and beyond a thousand years in all. Ctrl-C ends it, with the clock
+        where it has got to.
+        """
         self._mock.advance(seconds)
 
     def interrupt(self) -> None:

@@ -105,14 +105,27 @@ impl Lock {
     /// # Errors
     /// What fcntl says of the lock between processes.
     pub fn hold_again(&self) -> io::Result<Guard<'_>> {
-        thread_local!(static ME: u8 = const { 0 });
-        let me = ME.with(|me| std::ptr::from_ref(me) as usize);
+        let me = me();
         if self.owner.load(Ordering::Relaxed) == me && self.taken.load(Ordering::Relaxed) != 0 {
             return Ok(Guard { lock: self, shared: false, nested: true });
         }
         let guard = self.hold_all()?;
         self.owner.store(me, Ordering::Relaxed);
         Ok(guard)
+    }
+
+    /// Keeps other threads out for longer than a call: see [`Locked::step`]. False where this thread does so already.
+    fn hold_step(&self) -> bool {
+        let (me, generation) = (me(), GENERATION.load(Ordering::Relaxed));
+        if self.owner.load(Ordering::Relaxed) == me && self.taken.load(Ordering::Relaxed) == generation {
+            return false;
+        }
+        // Nothing but a thread that runs is waited for, so there is nothing to let go of.
+        while self.taken.swap(generation, Ordering::Acquire) == generation {
+            std::thread::yield_now();
+        }
+        self.owner.store(me, Ordering::Relaxed);
+        true
     }
 
     #[cold]
@@ -132,6 +145,12 @@ impl Lock {
             }
         }
     }
+}
+
+/// A number that no other thread has.
+fn me() -> usize {
+    thread_local!(static ME: u8 = const { 0 });
+    ME.with(|me| std::ptr::from_ref(me) as usize)
 }
 
 /// A value that one thread touches at a time, for a moment.
@@ -159,6 +178,21 @@ impl<T> Locked<T> {
     #[inline(always)]
     pub fn lock(&self) -> Held<'_, T> {
         Held { _guard: self.lock.hold(), value: &self.value }
+    }
+
+    /// The same, in a signal handler that lets the thread run on for one instruction: by [`Held::keep`] it stays locked,
+    /// until the next handler takes it up by this call. With it comes whether it was locked by this call.
+    pub fn step(&self) -> (Held<'_, T>, bool) {
+        let fresh = self.lock.hold_step();
+        let guard = Guard { lock: &self.lock, shared: false, nested: false };
+        (Held { _guard: guard, value: &self.value }, fresh)
+    }
+}
+
+impl<T> Held<'_, T> {
+    /// Leaves it locked.
+    pub fn keep(self) {
+        std::mem::forget(self);
     }
 }
 

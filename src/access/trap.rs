@@ -37,6 +37,8 @@ mod operand;
 #[cfg(traps)]
 mod spans;
 #[cfg(traps)]
+mod stack;
+#[cfg(traps)]
 mod step;
 #[cfg(all(test, traps))]
 mod tests;
@@ -48,8 +50,7 @@ pub(super) use {spans::forked, step::take};
 ///
 /// Between `before` and `after` the thread holds the one lock of all traps, with signals blocked. So neither may touch
 /// trapped memory of any span, make or drop a [`Trap`] (each ends the process with a message), allocate, unwind, or wait
-/// for a lock whose holder may touch trapped memory. They run on the thread's signal stack where it has one, of which
-/// there may be as little as 4 KiB.
+/// for a lock whose holder may touch trapped memory. They run on a stack of their own, of 8 MiB.
 pub(crate) trait Watch: Send + Sync {
     /// An access is about to begin at this offset (bytes from the start of the trapped span).
     fn before(&self, offset: usize, write: bool);

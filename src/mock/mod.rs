@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use nix::libc;
 
-pub use clock::Pace;
+pub use clock::{LONGEST, Pace};
 pub use memory::Backing;
 pub use shared::SyncError;
 pub use slot::{Hook, HookError};
@@ -407,11 +407,31 @@ impl Mock {
         self.state().clock.now()
     }
 
-    /// Lets time pass, and what is due in it happen.
-    pub fn advance(&self, time: Duration) {
-        let mut state = self.state();
-        state.clock.advance(time);
-        state.catch_up();
+    /// Lets time pass, and what is due in it happen, each at its time. `go_on` is asked now and then and may end it, with
+    /// the clock where it has got to.
+    ///
+    /// # Errors
+    /// What `go_on` returns.
+    pub fn advance<E>(&self, time: Duration, mut go_on: impl FnMut() -> Result<(), E>) -> Result<(), E> {
+        /// How many times it stops for what is due before it asks.
+        const STOPS: usize = 1000;
+        let mut left = time;
+        loop {
+            let mut state = self.state();
+            for _ in 0..STOPS {
+                let due = state.next_due().map(|due| due.saturating_sub(state.clock.now()));
+                // Where a real clock runs faster than rules act, something of the time passes all the same.
+                let part = due.map_or(left, |due| left.min(due.max(Duration::from_nanos(1))));
+                state.clock.advance(part);
+                state.catch_up();
+                left -= part;
+                if left.is_zero() {
+                    return Ok(());
+                }
+            }
+            drop(state);
+            go_on()?;
+        }
     }
 
     /// Software sleeps: for real, or by the virtual clock. At most until the next rule acts.

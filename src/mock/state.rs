@@ -1,6 +1,6 @@
 //! What a mock holds, and how software and the device change it.
 
-use std::cell::Cell as Counter;
+use std::cell::{Cell as Counter, RefCell};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::BuildHasherDefault;
@@ -15,10 +15,10 @@ use super::memory::Memory;
 use super::play::Due;
 use super::shared::Shared;
 use super::slot::{Key, Mix, Slot};
-use crate::map::{Action, Behaviour, Map, OnWrite, Target, Trigger, mask};
+use crate::map::{Action, Behaviour, Expression, Map, OnWrite, Target, Trigger, mask};
 
-/// Maps have no rules that assign in a ring; rules that tests add one by one may. What is there counts then.
-const DEEPEST: u32 = 64;
+/// Maps have no rules that assign in a ring, or so deep; rules that tests add one by one may. What is there counts then.
+const DEEPEST: usize = 64;
 
 pub(super) struct State {
     pub map: Arc<Map>,
@@ -34,13 +34,19 @@ pub(super) struct State {
     pub timers: BinaryHeap<Reverse<Due>>,
     /// Counts timers, to keep those of one moment in order.
     pub serial: u64,
-    depth: Counter<u32>,
+    /// What rules assign, by the place of the rule and of its action, while it is worked out: each once, however many
+    /// others ask for it.
+    assigned: RefCell<HashMap<(usize, usize), Option<u64>>>,
+    /// How many of those ask for each other.
+    depth: Counter<usize>,
     /// The whole device is gone.
     pub gone: Option<Gone>,
     /// Other processes map the memory.
     pub shared: Option<Shared>,
     /// A read may give something else than what was shown last.
     pub touched: bool,
+    /// How many accesses through views have begun and are not done: of one instruction.
+    pub steps: u32,
 }
 
 /// How a device is gone.
@@ -69,10 +75,12 @@ impl State {
             levels: Vec::new(),
             timers: BinaryHeap::new(),
             serial: 0,
+            assigned: RefCell::default(),
             depth: Counter::new(0),
             gone: None,
             shared: None,
             touched: false,
+            steps: 0,
         };
         for region in &map.regions {
             kind::find_shared(&region.nodes, region, 0, &mut state.kinds);
@@ -122,22 +130,38 @@ impl State {
     /// The value with what rules assign to the bits under a mask.
     fn assigned(&self, key: Key, mut value: u64, mask: u64) -> u64 {
         let Some(slot) = self.slot(key).filter(|slot| !slot.assigned.is_empty()) else { return value };
-        if self.depth.get() >= DEEPEST {
-            return value;
-        }
-        self.depth.set(self.depth.get() + 1);
         for rule in &slot.assigned {
-            for action in &self.rules[*rule].actions {
+            for (index, action) in self.rules[*rule].actions.iter().enumerate() {
                 if let Action::Set(target, expression) = action {
                     if self::key(target) == key && target.mask() & mask != 0 {
-                        let new = self.value(expression, 0, 0) << target.lsb;
-                        value = value & !target.mask() | new & target.mask();
+                        if let Some(new) = self.work_out((*rule, index), expression) {
+                            value = value & !target.mask() | new << target.lsb & target.mask();
+                        }
                     }
                 }
             }
         }
-        self.depth.set(self.depth.get() - 1);
         value
+    }
+
+    /// What a rule assigns; None where that is asked for while it is worked out.
+    fn work_out(&self, place: (usize, usize), expression: &Expression) -> Option<u64> {
+        let depth = self.depth.get();
+        if let Some(known) = self.assigned.borrow().get(&place) {
+            return *known;
+        }
+        if depth >= DEEPEST {
+            return None;
+        }
+        self.assigned.borrow_mut().insert(place, None);
+        self.depth.set(depth + 1);
+        let value = self.value(expression, 0, 0);
+        self.depth.set(depth);
+        match depth {
+            0 => self.assigned.borrow_mut().clear(),
+            _ => drop(self.assigned.borrow_mut().insert(place, Some(value))),
+        }
+        Some(value)
     }
 
     /// What a read of the register gives.

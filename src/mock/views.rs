@@ -1,8 +1,9 @@
 //! What a mock makes of accesses that are no call of ours: through memoryviews, whose pages are trapped.
 //!
 //! All of this runs in a signal handler of the thread that makes the access. That thread is at an instruction which
-//! touches a view, so it holds neither the mock's lock nor the allocator's. Hooks are not run, for they are Python code; nor
-//! do faults of the test come about.
+//! touches a view, so it holds neither the mock's lock nor the allocator's. From before the access until after it the mock
+//! is locked: meanwhile the memory shows what no register holds. Hooks are not run, for they are Python code; nor do
+//! faults of the test come about.
 
 use std::sync::Arc;
 
@@ -53,7 +54,9 @@ impl Views {
 
 impl Watch for Views {
     fn before(&self, offset: usize, write: bool) {
-        let mut state = self.mock.state();
+        let (mut state, fresh) = self.mock.state.step();
+        // An instruction may touch two places, and views of two regions.
+        state.steps = if fresh { 1 } else { state.steps + 1 };
         state.clock.step();
         state.catch_up();
         let mut before = self.before.lock();
@@ -68,22 +71,36 @@ impl Watch for Views {
                 before[index] = self.load(&state, item);
             }
         }
+        state.keep();
     }
 
     fn after(&self, offset: usize, write: bool) {
-        let mut state = self.mock.state();
-        if !write {
-            let place = self.place(self.items(offset).next().unwrap_or(0));
-            let value = self.load(&state, place.offset);
-            for part in state.parts(&place) {
-                state.after_read(part.key, part.of(value, &place), part.lanes);
-            }
-            state.drive();
-            return;
+        let (mut state, _) = self.mock.state.step();
+        match write {
+            true => self.written(&mut state, offset),
+            false => self.read(&mut state, offset),
         }
+        state.steps -= 1;
+        if state.steps > 0 {
+            state.keep();
+        }
+    }
+}
+
+impl Views {
+    fn read(&self, state: &mut Held<'_, State>, offset: usize) {
+        let place = self.place(self.items(offset).next().unwrap_or(0));
+        let value = self.load(state, place.offset);
+        for part in state.parts(&place) {
+            state.after_read(part.key, part.of(value, &place), part.lanes);
+        }
+        state.drive();
+    }
+
+    fn written(&self, state: &mut Held<'_, State>, offset: usize) {
         let before = self.before.lock();
         for (index, item) in self.items(offset).enumerate().take(WIDEST as usize) {
-            let value = self.load(&state, item);
+            let value = self.load(state, item);
             // The item that an aligned store begins in is written, all of it; of others only what has changed can be told.
             let sure = index == 0 && item == offset as u64;
             if sure || value != before[index] {

@@ -1,6 +1,7 @@
 //! `Mock`: the hardware's side of a mocked device.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -12,7 +13,7 @@ use super::errors::Failed;
 use super::values;
 use crate::error::{Error, SourceError};
 use crate::map::{Found, Target, Value};
-use crate::mock::{Gone, Hook, HookError, Mock, SyncError};
+use crate::mock::{Gone, Hook, HookError, LONGEST, Mock, SyncError};
 
 /// What `devregs.Hardware` is made of: everything by path.
 #[pyclass(name = "_Mock", module = "devregs._devregs", frozen)]
@@ -213,10 +214,14 @@ impl PyMock {
         self.mock.now().as_secs_f64()
     }
 
-    fn advance(&self, seconds: f64) -> PyResult<()> {
-        let time = values::seconds(Some(seconds), "advance")?;
-        self.mock.advance(time.unwrap_or(std::time::Duration::MAX));
-        Ok(())
+    fn advance(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
+        let time = passing(seconds, "advance", self.mock.now())?;
+        self.mock.advance(time, || {
+            py.check_signals()?;
+            // Other threads want to run, too: one that is woken needs a moment.
+            py.detach(|| std::thread::sleep(Duration::from_micros(20)));
+            Ok(())
+        })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -234,10 +239,22 @@ impl PyMock {
 
 /// The options of `devregs.mock`, for errors before anything is made.
 pub(super) fn pace(clock: &str, access_time: f64) -> PyResult<crate::mock::Pace> {
-    let step = values::seconds(Some(access_time), "mock: access_time")?;
-    match (clock, step) {
-        ("real", _) => Ok(crate::mock::Pace::Real),
-        ("virtual", Some(step)) => Ok(crate::mock::Pace::Virtual(step)),
+    let step = passing(access_time, "mock: access_time", Duration::ZERO)?;
+    match clock {
+        "real" => Ok(crate::mock::Pace::Real),
+        "virtual" => Ok(crate::mock::Pace::Virtual(step)),
         _ => Err(PyTypeError::new_err(format!("a mock's clock is \"real\" or \"virtual\", not {clock:?}"))),
+    }
+}
+
+/// A time that can pass by a mock's clock.
+fn passing(seconds: f64, what: &str, now: Duration) -> PyResult<Duration> {
+    match values::seconds(Some(seconds), what)? {
+        Some(time) if now.saturating_add(time) <= LONGEST => Ok(time),
+        _ => {
+            let problem =
+                format!("{seconds:e} s is too long: the clock of a mock stops after a thousand years");
+            Err(Failed(Error::Value { at: what.into(), problem }).into())
+        }
     }
 }

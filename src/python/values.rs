@@ -52,7 +52,7 @@ pub(super) fn seconds(value: Option<f64>, what: &str) -> PyResult<Option<Duratio
         None => Ok(None),
         Some(seconds) if seconds == f64::INFINITY => Ok(None),
         Some(seconds) => Duration::try_from_secs_f64(seconds).map(Some).map_err(|_| {
-            let problem = format!("{seconds} is no time in seconds");
+            let problem = format!("{seconds:?} is no time in seconds");
             Failed(Error::Value { at: what.into(), problem }).into()
         }),
     }

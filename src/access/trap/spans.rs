@@ -13,8 +13,8 @@ use std::sync::atomic::{
 
 use nix::libc;
 
-use super::Watch;
 use super::hold::{fatal, locked};
+use super::{Watch, stack};
 use crate::mapping::page_size;
 
 /// A trapped span, in a list whose entries are never freed, only used again.
@@ -106,6 +106,7 @@ pub(super) unsafe fn insert(
     writable: bool,
     watch: Arc<dyn Watch>,
 ) -> io::Result<&'static Entry> {
+    stack::prepare()?;
     let page = page_size();
     let (low, high) = (start - start % page, (start + size).next_multiple_of(page));
     // SAFETY: the caller's promise.
@@ -217,10 +218,14 @@ pub(in crate::access) fn forked() {
 
 impl Span {
     /// Tells the watch of what lies in the span.
-    pub(super) fn tell(&self, access: Access, how: impl FnOnce(&dyn Watch, usize)) {
+    ///
+    /// # Safety
+    /// The lock is held.
+    pub(super) unsafe fn tell(&self, access: Access, how: impl Fn(&dyn Watch, usize)) {
         let offset = access.address.wrapping_sub(self.start);
         if offset < self.size {
-            how(&*self.watch, offset);
+            // SAFETY: the caller's promise; a span is made after the stack.
+            unsafe { stack::run(|| how(&*self.watch, offset)) };
         }
     }
 }
