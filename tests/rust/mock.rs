@@ -55,7 +55,7 @@ fn a_mock_behaves_as_its_map_says() -> Result<()> {
     device.register("CTRL")?.modify(1, 1)?;
     assert_eq!(
         device.register("STATUS")?.wait(1, 1, Some(Duration::from_secs(9)), Duration::ZERO, || {
-            mock.advance(Duration::from_millis(100));
+            mock.advance(Duration::from_millis(100), || Ok::<_, Error>(()))?;
             Ok(())
         })?,
         1
