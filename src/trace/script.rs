@@ -1,6 +1,6 @@
 //! Accesses that are expected: a list a test gives, or a recording that is played back.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::text::{line, number, side_by_side};
@@ -118,10 +118,10 @@ impl Script {
     pub fn check(&mut self, made: &Record) -> Result<(), String> {
         let expected = match &mut self.kind {
             Kind::Steps { steps, at } => {
-                let mut to: Vec<(usize, u64)> = Vec::new();
+                let (mut to, mut seen) = (Vec::new(), HashSet::new());
                 for state in at.iter() {
                     for way in ways(steps, *state) {
-                        if steps[way.0].what.fits(made, false) && !to.contains(&way) {
+                        if steps[way.0].what.fits(made, false) && seen.insert(way) {
                             to.push(way);
                         }
                     }
@@ -208,7 +208,7 @@ impl Expected {
         };
         self.op.is_none_or(|op| op == made.op)
             && self.place.is_none_or(place)
-            && (ahead || made.value & self.bits.0 == self.bits.1)
+            && (ahead || self.bits.0 == 0 || made.fault.is_none() && made.value & self.bits.0 == self.bits.1)
     }
 }
 
@@ -216,8 +216,11 @@ impl Expected {
 fn ways(steps: &[Step], (step, count): (usize, u64)) -> Vec<(usize, u64)> {
     let mut ways = Vec::new();
     let Some(now) = steps.get(step) else { return ways };
-    if now.most.is_none_or(|most| count < most) {
-        ways.push((step, count + 1));
+    match now.most {
+        Some(most) if count < most => ways.push((step, count + 1)),
+        Some(_) => {}
+        // Without end, it counts no further than matters: or else there were ever more states to be in.
+        None => ways.push((step, (count + 1).min(now.least.max(1)))),
     }
     if count >= now.least {
         for (index, later) in steps.iter().enumerate().skip(step + 1) {
