@@ -33,10 +33,6 @@ class Part:
     _path: str
     _soft: Any
 
-    _mock: _Mock
-    _path: str
-    _soft: Any
-
     def __init__(self, mock: _Mock, path: str, soft: Any) -> None:
         object.__setattr__(self, "_mock", mock)
         object.__setattr__(self, "_path", path)

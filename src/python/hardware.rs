@@ -71,7 +71,9 @@ impl PyMock {
         self.target(path)
     }
 
-    fn hook(&self, function: Py<PyAny>) -> Hook {
+    /// A hook that answers with numbers of so many bits.
+    fn hook(&self, function: Py<PyAny>, path: &str, bits: u32) -> Hook {
+        let at = format!("{}.{path}: what a hook returned", self.map.name);
         let function = Arc::new(function);
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(function.clone());
         Arc::new(move |value| {
@@ -81,9 +83,8 @@ impl PyMock {
                 if answer.is_none() {
                     return Ok(None);
                 }
-                let at = || "a hook's answer".to_string();
-                let number =
-                    values::number(&answer, 64, &at).map_err(|error| Box::new(error) as HookError)?;
+                let number = values::number(&answer, bits, &|| at.clone());
+                let number = number.map_err(|error| Box::new(error) as HookError)?;
                 Ok(Some(number))
             })
         })
@@ -121,13 +122,15 @@ impl PyMock {
 
     fn on_read(&self, path: &str, hook: Py<PyAny>) -> PyResult<()> {
         let target = self.target(path)?;
-        self.mock.on_read(target, self.hook(hook));
+        let hook = self.hook(hook, path, target.width);
+        self.mock.on_read(target, hook);
         Ok(())
     }
 
     fn on_write(&self, path: &str, hook: Py<PyAny>) -> PyResult<()> {
         let target = self.target(path)?;
-        self.mock.on_write(target, self.hook(hook));
+        let hook = self.hook(hook, path, target.width);
+        self.mock.on_write(target, hook);
         Ok(())
     }
 

@@ -141,3 +141,15 @@ def test_no_clock_goes_so_far(make, seconds):
     with pytest.raises(devregs.MapError, match=r"^mock: access_time: \S+ (s is|is no)"):
         devregs.mock(dev.map, clock="virtual", access_time=seconds)
     assert dev.hw.time == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [("ST.N", 0x10), ("ST", 1 << 32), ("R[3]", -1), ("DATA", 0x100)],
+)
+def test_what_a_hook_returns_fits(make, path, answer):
+    dev = make()
+    dev.hw[path].on_read(lambda _: answer)
+    with pytest.raises(devregs.MapError, match=r"what a hook returned: \S+ does not fit") as raised:
+        dev[path.partition(".")[0]].read()
+    assert f"m.{path}: " in str(raised.value)
