@@ -78,16 +78,27 @@ impl PyMock {
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(function.clone());
         Arc::new(move |value| {
             Python::attach(|py| {
-                let answer =
-                    function.bind(py).call1((value,)).map_err(|error| Box::new(error) as HookError)?;
-                if answer.is_none() {
-                    return Ok(None);
-                }
-                let number = values::number(&answer, bits, &|| at.clone());
-                let number = number.map_err(|error| Box::new(error) as HookError)?;
-                Ok(Some(number))
+                let ended = Ended;
+                let number = function.bind(py).call1((value,)).and_then(|answer| match answer.is_none() {
+                    true => Ok(None),
+                    false => values::number(&answer, bits, &|| at.clone()).map(Some),
+                });
+                std::mem::forget(ended);
+                number.map_err(|error| Box::new(error) as HookError)
             })
         })
+    }
+}
+
+/// While Python code runs below: when the interpreter shuts down, it ends daemon threads by unwinding them, which Rust code
+/// above does not survive. Such a thread stops here for good, as newer Pythons let it.
+struct Ended;
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        while !std::thread::panicking() {
+            std::thread::park();
+        }
     }
 }
 
