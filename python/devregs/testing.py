@@ -9,11 +9,13 @@ with expect(gpio, write("DIR", 0x0F), read("DATA").times(0, None), write("IC", P
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._devregs import Device, ExpectationError, MapError, Register
+from ._devregs import Field as RegisterField
 from .standin import serve, serve_board
 
 __all__ = [
@@ -44,7 +46,10 @@ class Step:
     def times(self, least: int, *most: int | None) -> Step:
         """The same access so many times in a row: `times(3)`, `times(0, 5)`, or `times(1, None)` without end."""
         end = most[0] if most else least
-        if least < 0 or (end is not None and end < least):
+        for count in (least, end):
+            if not isinstance(count, int | None):
+                raise TypeError(f"times: a count is an integer, not {count!r}")
+        if not 0 <= least <= (least if end is None else end) < 2**63:
             raise MapError(f"times: at least {least} and at most {end} is no count")
         return replace(self, least=least, most=end)
 
@@ -88,28 +93,59 @@ def expect(device: Device, *steps: Step) -> Iterator[None]:
         device._expect(None)
 
 
+def _number(at: str, value: Any, width: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{at}: an integer is needed, not {value!r}") from None
+    if not 0 <= number < 2**width:
+        raise MapError(f"{at}: {number:#x} does not fit {width} bits")
+    return number
+
+
+def _numbers(
+    at: str, known: dict[str, RegisterField], fields: dict[str, int | str]
+) -> dict[str, int | str]:
+    """The fields with numbers for the names of values, as a read has them: a write may have others."""
+    numbers = dict(fields)
+    for name, value in fields.items():
+        values = known[name].values if name in known else None
+        if isinstance(value, str) and values is not None:
+            if value not in values.__members__:
+                names = ", ".join(values.__members__)
+                raise MapError(
+                    f"{at}.{name}: {value!r} is none of the values that are read: {names}"
+                )
+            numbers[name] = values[value]
+    return numbers
+
+
 def _raw(device: Device, step: Step) -> dict[str, Any]:
     mask, bits = 0, 0
     if step.path is not None:
         register = device[step.path]
         if not isinstance(register, Register):
             raise MapError(f"{device.name}.{step.path}: is no register")
+        at = f"{device.name}.{step.path}"
         if step.value is not None:
-            mask, bits = 2**register.width - 1, step.value
-            if not 0 <= bits <= mask:
-                raise MapError(
-                    f"{device.name}.{step.path}: {bits:#x} does not fit {register.width} bits"
-                )
+            mask, bits = 2**register.width - 1, _number(at, step.value, register.width)
+        if step.returns is not None:
+            _number(f"{at}: returns", step.returns, register.width)
         if step.fields:
             known = {info.name: info for info in register.fields}
-            bits |= register.encode(step.fields)
-            for name in step.fields:
-                mask |= (2 ** known[name].width - 1) << known[name].lsb
+            given = step.fields if step.op == "write" else _numbers(at, known, step.fields)
+            wanted = register.encode(given)
+            asked = sum((2 ** known[name].width - 1) << known[name].lsb for name in step.fields)
+            if mask & asked & (bits ^ wanted):
+                raise MapError(
+                    f"{at}: {bits:#x} does not have the fields it is to have: {step.fields}"
+                )
+            mask, bits = mask | asked, bits | wanted & asked
     return {
         "op": step.op,
         "path": step.path,
         "mask": mask,
-        "bits": bits & mask,
+        "bits": bits,
         "answer": step.returns,
         "least": step.least,
         "most": step.most,

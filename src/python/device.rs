@@ -14,6 +14,7 @@ use super::interrupt::PyInterrupt;
 use super::map::PyMap;
 use super::region::{PyRegion, PyRegions};
 use super::trace::PyTrace;
+use super::values;
 use crate::device::Device;
 use crate::map::Map;
 use crate::trace::{Expected, Op, Script, Step, describe};
@@ -95,8 +96,10 @@ impl PyDevice {
     }
 
     #[pyo3(signature = (limit = None))]
-    fn trace(&self, limit: Option<usize>) -> PyTrace {
-        PyTrace::new(self.device.clone(), limit)
+    fn trace(&self, limit: Option<&Bound<'_, PyAny>>) -> PyResult<PyTrace> {
+        let at = || format!("{}.trace(): how many accesses to keep", self.name());
+        let limit = limit.map(|limit| values::number(limit, usize::BITS, &at)).transpose()?;
+        Ok(PyTrace::new(self.device.clone(), limit.map(|limit| limit as usize)))
     }
 
     /// Only these accesses, in this order; None ends that. See `devregs.testing`.

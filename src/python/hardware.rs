@@ -71,22 +71,34 @@ impl PyMock {
         self.target(path)
     }
 
-    fn hook(&self, function: Py<PyAny>) -> Hook {
+    /// A hook that answers with numbers of so many bits.
+    fn hook(&self, function: Py<PyAny>, path: &str, bits: u32) -> Hook {
+        let at = format!("{}.{path}: what a hook returned", self.map.name);
         let function = Arc::new(function);
         self.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(function.clone());
         Arc::new(move |value| {
             Python::attach(|py| {
-                let answer =
-                    function.bind(py).call1((value,)).map_err(|error| Box::new(error) as HookError)?;
-                if answer.is_none() {
-                    return Ok(None);
-                }
-                let at = || "a hook's answer".to_string();
-                let number =
-                    values::number(&answer, 64, &at).map_err(|error| Box::new(error) as HookError)?;
-                Ok(Some(number))
+                let ended = Ended;
+                let number = function.bind(py).call1((value,)).and_then(|answer| match answer.is_none() {
+                    true => Ok(None),
+                    false => values::number(&answer, bits, &|| at.clone()).map(Some),
+                });
+                std::mem::forget(ended);
+                number.map_err(|error| Box::new(error) as HookError)
             })
         })
+    }
+}
+
+/// While Python code runs below: when the interpreter shuts down, it ends daemon threads by unwinding them, which Rust code
+/// above does not survive. Such a thread stops here for good, as newer Pythons let it.
+struct Ended;
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        while !std::thread::panicking() {
+            std::thread::park();
+        }
     }
 }
 
@@ -121,13 +133,15 @@ impl PyMock {
 
     fn on_read(&self, path: &str, hook: Py<PyAny>) -> PyResult<()> {
         let target = self.target(path)?;
-        self.mock.on_read(target, self.hook(hook));
+        let hook = self.hook(hook, path, target.width);
+        self.mock.on_read(target, hook);
         Ok(())
     }
 
     fn on_write(&self, path: &str, hook: Py<PyAny>) -> PyResult<()> {
         let target = self.target(path)?;
-        self.mock.on_write(target, self.hook(hook));
+        let hook = self.hook(hook, path, target.width);
+        self.mock.on_write(target, hook);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyIndexError, PyOSError, PyRuntimeError};
+use pyo3::exceptions::{PyIndexError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PySlice};
 
@@ -87,9 +87,18 @@ impl PyTrace {
     }
 
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        let text = self.trace().map(|trace| trace.to_json_lines()).unwrap_or_default();
+        let trace = self.trace().ok_or_else(|| {
+            PyRuntimeError::new_err(
+                "this trace was never started, and has nothing to save: with dev.trace() as log",
+            )
+        })?;
+        let text = trace.to_json_lines();
         py.detach(|| std::fs::write(&path, text)).map_err(|error| {
-            PyOSError::new_err((error.raw_os_error(), format!("{}: {error}", path.display())))
+            let problem = format!("{}: {error}", path.display());
+            match error.raw_os_error() {
+                Some(errno) => PyOSError::new_err((errno, problem)),
+                None => PyValueError::new_err(problem),
+            }
         })
     }
 

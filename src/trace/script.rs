@@ -1,6 +1,6 @@
 //! Accesses that are expected: a list a test gives, or a recording that is played back.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 #[cfg(feature = "python")]
@@ -122,10 +122,10 @@ impl Script {
     pub fn check(&mut self, made: &Record) -> Result<(), String> {
         let expected = match &mut self.kind {
             Kind::Steps { steps, at } => {
-                let mut to: Vec<(usize, u64)> = Vec::new();
+                let (mut to, mut seen) = (Vec::new(), HashSet::new());
                 for state in at.iter() {
                     for way in ways(steps, *state) {
-                        if steps[way.0].what.fits(made, false) && !to.contains(&way) {
+                        if steps[way.0].what.fits(made, false) && seen.insert(way) {
                             to.push(way);
                         }
                     }
@@ -210,7 +210,7 @@ impl Expected {
         };
         self.op.is_none_or(|op| op == made.op)
             && self.place.is_none_or(place)
-            && (ahead || made.value & self.bits.0 == self.bits.1)
+            && (ahead || self.bits.0 == 0 || made.fault.is_none() && made.value & self.bits.0 == self.bits.1)
     }
 }
 
@@ -219,9 +219,9 @@ fn ways(steps: &[Step], (step, count): (usize, u64)) -> Vec<(usize, u64)> {
     let mut ways = Vec::new();
     let Some(now) = steps.get(step) else { return ways };
     match now.most {
-        Some(most) if count >= most => {}
-        Some(_) => ways.push((step, count + 1)),
-        // Beyond what must come, one more makes no difference: the states stay few.
+        Some(most) if count < most => ways.push((step, count + 1)),
+        Some(_) => {}
+        // Without end, it counts no further than matters: or else there were ever more states to be in.
         None => ways.push((step, (count + 1).min(now.least.max(1)))),
     }
     if count >= now.least {

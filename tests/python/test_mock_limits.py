@@ -141,3 +141,33 @@ def test_no_clock_goes_so_far(make, seconds):
     with pytest.raises(devregs.MapError, match=r"^mock: access_time: \S+ (s is|is no)"):
         devregs.mock(dev.map, clock="virtual", access_time=seconds)
     assert dev.hw.time == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [("ST.N", 0x10), ("ST", 1 << 32), ("R[3]", -1), ("DATA", 0x100)],
+)
+def test_what_a_hook_returns_fits(make, path, answer):
+    dev = make()
+    dev.hw[path].on_read(lambda _: answer)
+    with pytest.raises(devregs.MapError, match=r"what a hook returned: \S+ does not fit") as raised:
+        dev[path.partition(".")[0]].read()
+    assert f"m.{path}: " in str(raised.value)
+
+
+def test_a_thread_in_a_hook_does_not_end_the_process_at_exit(tmp_path):
+    path = tmp_path / "m.toml"
+    path.write_text(MAP, encoding="utf-8")
+    code = (
+        "import sys, threading, time, devregs\n"
+        "dev = devregs.mock(sys.argv[1])\n"
+        "dev.hw['R[0]'].on_write(lambda _: time.sleep(0.001))\n"
+        "def run():\n"
+        "    while True: dev.R[0].write(1)\n"
+        "threading.Thread(target=run, daemon=True).start()\n"
+        "time.sleep(0.05)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -357,3 +357,23 @@ def test_a_recording_that_is_not_there_or_empty(kit_map, tmp_path):
     ]:
         with pytest.raises(devregs.SourceError, match=message):
             devregs.open(kit_map, f"replay:{path}")
+
+
+def test_what_cannot_be_recorded_or_saved(kit, tmp_path):
+    with pytest.raises(
+        devregs.MapError, match=r"trace\(\): how many accesses to keep: -0x1 does not"
+    ):
+        kit.trace(-1)
+    with pytest.raises(TypeError, match="how many accesses to keep: an integer"):
+        kit.trace(1.5)
+    path = tmp_path / "log"
+    with pytest.raises(RuntimeError, match="never started"):
+        kit.trace().save(path)
+    assert not path.exists()
+    with kit.trace(0) as log:
+        kit.CTRL.read()
+    assert (len(log), log.dropped) == (0, 1)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        log.save(tmp_path / "nowhere" / "log")
+    with pytest.raises(ValueError, match="NUL"):
+        log.save("a\0b")
