@@ -78,8 +78,8 @@ class Part:
     def on_read(self, hook: Hook) -> Hook:
         """Call `hook(value)` before each read by software, with what would be read.
 
-        If it returns an int, the register or field holds that from then on, and the read gives it. What
-        it raises comes out of the read. Reads through views call no hooks.
+        If it returns an int that fits, the register or field holds that from then on, and the read gives it;
+        MapError for another one. What it raises comes out of the read. Reads through views call no hooks.
         """
         self._mock.on_read(self._path, hook)
         return hook
@@ -87,8 +87,8 @@ class Part:
     def on_write(self, hook: Hook) -> Hook:
         """Call `hook(value)` after each write by software, with what was written.
 
-        The map's effects and rules come first. If it returns an int, the register or field holds that
-        from then on. What it raises comes out of the write. Writes through views call no hooks.
+        The map's effects and rules come first. If it returns an int that fits, the register or field holds
+        that from then on; MapError for another one. What it raises comes out of the write. Writes through views call no hooks.
         """
         self._mock.on_write(self._path, hook)
         return hook

@@ -5,6 +5,7 @@
 //! is locked: meanwhile the memory shows what no register holds. Hooks are not run, for they are Python code; nor do
 //! faults of the test come about.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Mock, Place, State};
@@ -39,12 +40,15 @@ impl Views {
         Place { region: self.region, offset, word: self.word(), register: None }
     }
 
-    /// The items that an instruction may reach which begins at this byte.
-    fn items(&self, offset: usize) -> impl Iterator<Item = u64> {
+    /// What an instruction may reach that begins at this byte, in whole items.
+    fn span(&self, offset: usize) -> Range<u64> {
         let bytes = self.width.bytes() as u64;
-        let first = offset as u64 / bytes * bytes;
         let end = (offset as u64 + WIDEST).min(self.size);
-        (first..end).step_by(bytes as usize).filter(move |item| item + bytes <= end.next_multiple_of(bytes))
+        offset as u64 / bytes * bytes..end.next_multiple_of(bytes)
+    }
+
+    fn items(&self, offset: usize) -> impl Iterator<Item = u64> {
+        self.span(offset).step_by(self.width.bytes())
     }
 
     fn load(&self, state: &Held<'_, State>, item: u64) -> u64 {
@@ -60,14 +64,15 @@ impl Watch for Views {
         state.clock.step();
         state.catch_up();
         let mut before = self.before.lock();
-        for (index, item) in self.items(offset).enumerate().take(WIDEST as usize) {
-            for part in state.parts(&self.place(item)).iter().rev() {
-                let kind = state.kind(part.key);
-                if kind.cell.shown != 0 {
-                    state.memory.set(&kind.shape, part.key.1, state.visible(part.key));
-                }
+        // Of registers that share a place, the first is the one that is read.
+        for key in state.keys_in(self.region, self.span(offset)).iter().rev() {
+            let kind = state.kind(*key);
+            if kind.cell.shown != 0 {
+                state.memory.set(&kind.shape, key.1, state.visible(*key));
             }
-            if write {
+        }
+        if write {
+            for (index, item) in self.items(offset).enumerate().take(WIDEST as usize) {
                 before[index] = self.load(&state, item);
             }
         }
