@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::tap::{Failure, Tap, Touch};
 #[cfg(feature = "python")]
@@ -12,6 +12,7 @@ use crate::access::{Describe, Fault, Guard, Line, Lock, Registered, Word, enter,
 use crate::error::{BusFault, Error, Result, SourceError};
 use crate::map::{self, Map, Width};
 use crate::mapping::Mapping;
+use crate::mock;
 
 /// The gate of a region that anyone may pass. Whatever is set sends accesses the long way.
 const OPEN: u8 = 0;
@@ -374,11 +375,7 @@ impl Region {
 
     /// The time that waits go by: the mock's, where there is one.
     pub(super) fn now(&self) -> Duration {
-        static START: OnceLock<Instant> = OnceLock::new();
-        match &self.tap.mock {
-            Some(mock) => mock.now(),
-            None => START.get_or_init(Instant::now).elapsed(),
-        }
+        mock::now(self.tap.mock.as_deref())
     }
 
     /// Whether that time is a mock's, and passes without anybody waiting.

@@ -257,13 +257,8 @@ impl Register {
         if !self.info().fields.iter().all(ordinary) {
             return None;
         }
-        let holder = self.path.rfind('.').map_or("", |dot| &self.path[..=dot]);
-        let index =
-            self.path.strip_suffix(']').and_then(|path| path.rfind('[')).map_or("", |at| &self.path[at..]);
-        let found = self.region.map().resolve(&format!("{holder}{name}{index}")).or_else(|_| {
-            // An array may have one alias for all its elements.
-            self.region.map().resolve(&format!("{holder}{name}"))
-        });
+        // The map has checked that an alias repeats as its register does.
+        let found = self.region.map().resolve(&map::beside(&self.path, name));
         let found = found.ok().filter(|found| found.register.access.writable())?;
         let class = Arc::new(RegisterClass::new(found.register.clone()));
         Some((Register::new(self.region.clone(), class, found.offset, found.path), mask))

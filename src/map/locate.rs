@@ -114,4 +114,9 @@ impl Target {
     pub fn mask(&self) -> u64 {
         mask(self.width) << self.lsb
     }
+
+    /// Its part of the register's value.
+    pub(crate) fn cut(&self, value: u64) -> u64 {
+        (value & self.mask()) >> self.lsb
+    }
 }

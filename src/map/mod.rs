@@ -40,5 +40,6 @@ pub(crate) use expression::Scope;
 pub use library::{builtin, builtin_names};
 pub use model::*;
 pub use names::{DEVICE_ATTRIBUTES, GROUP_ATTRIBUTES, REGISTER_ATTRIBUTES};
+pub(crate) use path::beside;
 pub use path::{Found, Path, PathError, Segment};
 pub use read::Loaded;

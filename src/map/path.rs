@@ -162,6 +162,13 @@ impl fmt::Display for PathError {
 
 impl std::error::Error for PathError {}
 
+/// The path of the node of a name beside the last one of `path`, and of the same index.
+pub(crate) fn beside(path: &str, name: &str) -> String {
+    let holder = path.rfind('.').map_or("", |dot| &path[..=dot]);
+    let index = path.strip_suffix(']').and_then(|inner| inner.rfind('[')).map_or("", |at| &path[at..]);
+    format!("{holder}{name}{index}")
+}
+
 impl Map {
     /// Follows a path to a register or field.
     ///

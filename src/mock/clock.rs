@@ -1,6 +1,9 @@
 //! The time of a mock: the real one, or one that passes only when the test says so.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+
+use super::Mock;
 
 /// Where a virtual clock stops: after a thousand years.
 pub const LONGEST: Duration = Duration::from_secs(1000 * 365 * 86_400);
@@ -48,5 +51,14 @@ impl Clock {
         if let Pace::Virtual(step) = self.pace {
             self.advance(step);
         }
+    }
+}
+
+/// The time that waits go by: the mock's, where there is one.
+pub(crate) fn now(mock: Option<&Mock>) -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    match mock {
+        Some(mock) => mock.now(),
+        None => START.get_or_init(Instant::now).elapsed(),
     }
 }

@@ -10,6 +10,7 @@ mod clock;
 mod kind;
 mod line;
 mod memory;
+mod parts;
 mod play;
 mod shared;
 mod slot;
@@ -24,8 +25,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::libc;
-
+pub(crate) use clock::now;
 pub use clock::{LONGEST, Pace};
 pub use memory::Backing;
 pub use shared::SyncError;
@@ -35,11 +35,12 @@ pub use state::Gone;
 pub(crate) use views::Views;
 
 use crate::access::{Fault, Held, Locked, Word};
-use crate::map::{Behaviour, ByteOrder, Map, Target, mask};
+use crate::map::{Behaviour, Map, Target, mask};
 use clock::Clock;
 use line::Line;
 use memory::Memory;
-use slot::{Attached, Broken, Key};
+use parts::Part;
+use slot::{Attached, Broken};
 use state::{State, key};
 
 /// A mocked device.
@@ -72,42 +73,6 @@ impl fmt::Debug for Mock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mock").finish_non_exhaustive()
     }
-}
-
-/// The part of a register that an access reaches.
-struct Part {
-    key: Key,
-    /// Its bits that are reached.
-    lanes: u64,
-    /// How the register itself is touched. Its address means nothing.
-    word: Word,
-    /// The access is all of the register and nothing else.
-    whole: bool,
-}
-
-impl Part {
-    /// The register's part of what an access reads or writes.
-    fn of(&self, value: u64, place: &Place) -> u64 {
-        match self.whole {
-            true => value,
-            false => carry(place.word, place.offset, value, self.word, self.key.1),
-        }
-    }
-}
-
-/// What the bytes of one word are in another one, in the bytes they share; 0 elsewhere.
-fn carry(from: Word, from_offset: u64, value: u64, to: Word, to_offset: u64) -> u64 {
-    // Where byte number `at` from the lowest address is in the value.
-    let shift = |word: Word, at: u64| {
-        let big = word.swap != (ByteOrder::NATIVE == ByteOrder::Big);
-        8 * if big { word.width.bytes() as u64 - 1 - at } else { at }
-    };
-    let first = from_offset.max(to_offset);
-    let end = (from_offset + from.width.bytes() as u64).min(to_offset + to.width.bytes() as u64);
-    (first..end).fold(0, |carried, at| {
-        let byte = value >> shift(from, at - from_offset) & 0xff;
-        carried | byte << shift(to, at - to_offset)
-    })
 }
 
 impl Mock {
@@ -251,7 +216,7 @@ impl Mock {
                 }
                 let value = if write { part.of(value, place) } else { state.shown(part.key) };
                 drop(state);
-                let answer = hook((value & target.mask()) >> target.lsb).map_err(Trouble::Hook)?;
+                let answer = hook(target.cut(value)).map_err(Trouble::Hook)?;
                 state = self.state();
                 if let Some(answer) = answer {
                     match state.kind(part.key).cell.fifo {
@@ -419,7 +384,7 @@ impl Mock {
         loop {
             let mut state = self.state();
             for _ in 0..STOPS {
-                let due = state.next_due().map(|due| due.saturating_sub(state.clock.now()));
+                let due = state.next_due();
                 // Where a real clock runs faster than rules act, something of the time passes all the same.
                 let part = due.map_or(left, |due| left.min(due.max(Duration::from_nanos(1))));
                 state.clock.advance(part);
@@ -437,7 +402,7 @@ impl Mock {
     /// Software sleeps: for real, or by the virtual clock. At most until the next rule acts.
     pub(crate) fn sleep(&self, time: Duration) {
         let mut state = self.state();
-        let left = state.next_due().map(|due| due.saturating_sub(state.clock.now()));
+        let left = state.next_due();
         let time = left.map_or(time, |left| left.min(time));
         if state.clock.is_virtual() {
             state.clock.advance(time);
@@ -453,80 +418,11 @@ impl Mock {
     pub(crate) fn catch_up(&self) -> Option<Duration> {
         let mut state = self.state();
         state.catch_up();
-        state.next_due().map(|due| due.saturating_sub(state.clock.now()))
+        state.next_due()
     }
 
     /// Whether waits take no real time.
     pub fn is_virtual(&self) -> bool {
         self.state().clock.is_virtual()
-    }
-}
-
-impl State {
-    /// The registers an access reaches: the one that is named, or all in its place.
-    fn parts(&self, place: &Place) -> Vec<Part> {
-        let width = place.word.width;
-        if let Some(id) = place.register {
-            let key = (id, place.offset);
-            return vec![Part { key, lanes: width.mask(), word: self.kind(key).shape.word, whole: true }];
-        }
-        let keys = self.keys_in(place.region, place.offset..place.offset + width.bytes() as u64);
-        keys.into_iter()
-            .map(|key| {
-                let word = self.kind(key).shape.word;
-                let whole = key.1 == place.offset && word.width == width && word.swap == place.word.swap;
-                let lanes = carry(place.word, place.offset, width.mask(), word, key.1);
-                Part { key, lanes, word, whole }
-            })
-            .collect()
-    }
-
-    /// What software's store has done: `before` is what the memory showed.
-    fn settle(&mut self, all: &[Part], place: &Place, before: u64, value: u64) {
-        // Registers take what is theirs from the value; bytes beside them are memory.
-        let mut theirs = 0;
-        for part in all {
-            theirs |= match part.whole {
-                true => place.word.width.mask(),
-                false => carry(part.word, part.key.1, u64::MAX, place.word, place.offset),
-            };
-        }
-        let left = before & theirs | value & !theirs & place.word.width.mask();
-        self.memory.store(place.region, place.offset, place.word, left);
-        if self.gone == Some(Gone::Ones) {
-            return;
-        }
-        for part in all {
-            self.after_write(part.key, part.of(value, place), part.lanes);
-        }
-        self.drive();
-    }
-
-    /// What an access meets that is to fail.
-    fn fault(&mut self, parts: &[Part]) -> Result<(), Trouble> {
-        let mut broken = self.gone == Some(Gone::Fault);
-        for part in parts {
-            if self.slot(part.key).is_none_or(|slot| slot.broken.is_none()) {
-                continue;
-            }
-            let slot = self.slot_mut(part.key);
-            broken = true;
-            slot.broken = match slot.broken.and_then(|broken| broken.left) {
-                None => slot.broken,
-                Some(0 | 1) => None,
-                Some(left) => Some(Broken { left: Some(left - 1) }),
-            };
-        }
-        match broken {
-            true => Err(Trouble::Fault(Fault { signal: libc::SIGBUS, code: libc::BUS_ADRERR })),
-            false => Ok(()),
-        }
-    }
-
-    /// A hook gives the word that a FIFO's next read takes.
-    fn answer(&mut self, key: Key, word: u64) {
-        let slot = self.slot_mut(key);
-        slot.received.pop_front();
-        slot.received.push_front(word);
     }
 }

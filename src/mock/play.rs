@@ -94,9 +94,9 @@ impl State {
         self.drive();
     }
 
-    /// When the next rule acts by time alone.
+    /// How long until the next rule acts by time alone.
     pub fn next_due(&self) -> Option<Duration> {
-        self.timers.peek().map(|due| due.0.at)
+        self.timers.peek().map(|due| due.0.at.saturating_sub(self.clock.now()))
     }
 
     fn schedule(&mut self, at: Duration, rule: usize, written: u64, old: u64) {

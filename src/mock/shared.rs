@@ -7,9 +7,10 @@
 use std::io;
 
 use super::memory::Shape;
+use super::parts::{Part, carry};
 use super::slot::Key;
 use super::state::{Gone, State};
-use super::{Mock, Part, Place, Trouble, carry};
+use super::{Mock, Place, Trouble};
 use crate::map::Node;
 
 /// Each is looked at every time: as many take about a millisecond.

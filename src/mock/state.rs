@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::play::Due;
 use super::shared::Shared;
 use super::slot::{Key, Mix, Slot};
-use crate::map::{Action, Behaviour, Expression, Map, OnWrite, Target, Trigger, mask};
+use crate::map::{self, Action, Behaviour, Expression, Map, OnWrite, Target, Trigger, mask};
 
 /// Maps have no rules that assign in a ring, or so deep; rules that tests add one by one may. What is there counts then.
 const DEEPEST: usize = 64;
@@ -218,7 +218,7 @@ impl State {
             Some(_) => self.shown(key),
             None => bits.value & !only_hidden | bits.hidden & only_hidden,
         };
-        (value & target.mask()) >> target.lsb
+        target.cut(value)
     }
 
     /// The device itself changes a register or field. Bits beyond the target are cut off.
@@ -288,7 +288,7 @@ impl State {
             let rule = self.rules[index].clone();
             let Trigger::Read(parts) = &rule.trigger else { continue };
             for target in parts.iter().filter(|target| self::key(target) == key) {
-                self.trigger(index, &rule, 0, (value & target.mask()) >> target.lsb);
+                self.trigger(index, &rule, 0, target.cut(value));
             }
         }
     }
@@ -317,34 +317,30 @@ impl State {
         for (effect, name) in aliased {
             self.act_on_alias(key, &name, effect, written, reach);
         }
-        let Some(slot) = self.slots.get(&key).filter(|slot| !slot.on_write.is_empty()) else { return };
         let before = old.value & !hidden | old.hidden & hidden;
-        for index in slot.on_write.clone() {
-            let rule = self.rules[index].clone();
-            let Trigger::Written(parts) = &rule.trigger else { continue };
-            for (target, wanted) in parts.iter().filter(|(target, _)| self::key(target) == key) {
-                let cut = |value: u64| (value & target.mask()) >> target.lsb;
-                if target.mask() & lanes != 0 && wanted.is_none_or(|wanted| wanted == cut(written)) {
-                    self.trigger(index, &rule, cut(written), cut(before));
-                    break;
-                }
-            }
-        }
+        let rules = self.slots.get(&key).map_or(Vec::new(), |slot| slot.on_write.clone());
+        self.set_off(key, rules, lanes, written, before);
     }
 
     /// The world outside has changed a register: `mask` are its bits that may have changed. Of a FIFO, a word came, and
     /// `old` is how many waited before it.
     pub fn after_input(&mut self, key: Key, mask: u64, new: u64, old: u64) {
-        let Some(slot) = self.slots.get(&key).filter(|slot| !slot.on_input.is_empty()) else { return };
-        for index in slot.on_input.clone() {
+        let rules = self.slots.get(&key).map_or(Vec::new(), |slot| slot.on_input.clone());
+        self.set_off(key, rules, mask, new, old);
+    }
+
+    /// Sets those of some rules off that look at the bits under a mask, and at the value that these now have.
+    fn set_off(&mut self, key: Key, rules: Vec<usize>, mask: u64, new: u64, old: u64) {
+        for index in rules {
             let rule = self.rules[index].clone();
-            let Trigger::Input(parts) = &rule.trigger else { continue };
-            for (target, wanted) in parts.iter().filter(|(target, _)| self::key(target) == key) {
-                let cut = |value: u64| (value & target.mask()) >> target.lsb;
-                if target.mask() & mask != 0 && wanted.is_none_or(|wanted| wanted == cut(new)) {
-                    self.trigger(index, &rule, cut(new), cut(old));
-                    break;
-                }
+            let (Trigger::Written(parts) | Trigger::Input(parts)) = &rule.trigger else { continue };
+            let meant = parts.iter().find(|(target, wanted)| {
+                self::key(target) == key
+                    && target.mask() & mask != 0
+                    && wanted.is_none_or(|wanted| wanted == target.cut(new))
+            });
+            if let Some((target, _)) = meant {
+                self.trigger(index, &rule, target.cut(new), target.cut(old));
             }
         }
     }
@@ -362,9 +358,7 @@ impl State {
     /// The register of a name beside another one, and of the same index. The map has checked that they repeat alike.
     fn beside(&self, key: Key, name: &str) -> Option<Target> {
         let path = self.map.path_of(self.kind(key).shape.region, key.0, key.1)?;
-        let holder = path.rfind('.').map_or("", |dot| &path[..=dot]);
-        let index = path.strip_suffix(']').and_then(|inner| inner.rfind('[')).map_or("", |at| &path[at..]);
-        self.map.target(&format!("{holder}{name}{index}")).ok()
+        self.map.target(&map::beside(&path, name)).ok()
     }
 
     /// Everything is as after the device's reset. Rules, hooks and faults stay; what waits is forgotten.

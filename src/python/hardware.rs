@@ -10,9 +10,10 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::Model;
 use super::errors::Failed;
+use super::register::named;
 use super::values;
 use crate::error::{Error, SourceError};
-use crate::map::{Found, Target, Value};
+use crate::map::{Found, Target};
 use crate::mock::{Gone, Hook, HookError, LONGEST, Mock, SyncError};
 
 /// What `devregs.Hardware` is made of: everything by path.
@@ -45,20 +46,11 @@ impl PyMock {
         };
         let name = name.to_str()?;
         let found = self.found(path)?;
-        let known: Vec<&Value> = found.field.map_or(Vec::new(), |field| {
-            field.values.iter().chain(field.write_values.iter().flatten()).collect()
-        });
-        match known.iter().find(|value| value.name == name) {
-            Some(value) => Ok(value.value),
-            None => {
-                let names: Vec<_> = known.iter().map(|value| value.name.as_str()).collect();
-                let problem = match names.is_empty() {
-                    true => format!("the map gives its numbers no names, so {name:?} is none"),
-                    false => format!("{name:?} is none of its values: {}", names.join(", ")),
-                };
-                Err(Failed(Error::Value { at: at(), problem }).into())
-            }
-        }
+        let known = found
+            .field
+            .into_iter()
+            .flat_map(|field| field.values.iter().chain(field.write_values.iter().flatten()));
+        named(known, name, &at)
     }
 
     fn fifo(&self, path: &str) -> PyResult<Target> {

@@ -13,7 +13,7 @@ use super::interrupt::interruptible;
 use super::values;
 use crate::device::{Refusal, Register, RegisterClass};
 use crate::error::Error;
-use crate::map::{Access, Field};
+use crate::map::{Access, Field, Value};
 
 /// What all registers of one class share.
 pub(crate) struct Shared {
@@ -275,15 +275,22 @@ pub(crate) fn field_bits(
         Use::Read => &field.values,
         Use::Write | Use::Encode => field.names_for_write(),
     };
-    if let Some(value) = known.iter().find(|value| value.name == name) {
+    named(known.iter(), name, &at)
+}
+
+/// The number of a name among those of a field's values.
+pub(crate) fn named<'a>(
+    known: impl Iterator<Item = &'a Value> + Clone,
+    name: &str,
+    at: &dyn Fn() -> String,
+) -> PyResult<u64> {
+    if let Some(value) = known.clone().find(|value| value.name == name) {
         return Ok(value.value);
     }
-    let problem = match known.is_empty() {
+    let names: Vec<_> = known.map(|value| value.name.as_str()).collect();
+    let problem = match names.is_empty() {
         true => format!("the map gives its numbers no names, so {name:?} is none"),
-        false => {
-            let names: Vec<_> = known.iter().map(|value| value.name.as_str()).collect();
-            format!("{name:?} is none of its values: {}", names.join(", "))
-        }
+        false => format!("{name:?} is none of its values: {}", names.join(", ")),
     };
     Err(Failed(Error::Value { at: at(), problem }).into())
 }

@@ -14,13 +14,13 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{CLOSED, Error, SourceError};
-use crate::mock::Mock;
+use crate::mock::{self, Mock};
 
 /// The command register of PCI configuration space, and its bit that masks INTx (PCI Local Bus 3.0, 6.2.2).
 const PCI_COMMAND: u64 = 4;
@@ -172,11 +172,10 @@ impl Interrupt {
 
     /// The time that waits go by.
     fn now(&self) -> Duration {
-        static START: OnceLock<Instant> = OnceLock::new();
-        match &self.driver {
-            Driver::Uio { .. } => START.get_or_init(Instant::now).elapsed(),
-            Driver::Mock(mock) => mock.now(),
-        }
+        mock::now(match &self.driver {
+            Driver::Uio { .. } => None,
+            Driver::Mock(mock) => Some(mock),
+        })
     }
 
     /// How long until a mock does something by time alone; None where that is not known.

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import devregs
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
 
 @pytest.fixture(scope="module")
-def driver() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("axi_dma", EXAMPLES / "axi_dma.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def driver(example: Callable[[str], ModuleType]) -> ModuleType:
+    return example("axi_dma")
 
 
 def test_transfer_on_a_mock(driver: ModuleType) -> None:

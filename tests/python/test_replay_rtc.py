@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,13 +15,8 @@ RECORDING = TREE / "tests/recordings/rtc_alarm.jsonl"
 
 
 @pytest.fixture(scope="module")
-def driver() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("rtc_alarm", TREE / "examples/rtc_alarm.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def driver(example: Callable[[str], ModuleType]) -> ModuleType:
+    return example("rtc_alarm")
 
 
 def replay() -> devregs.Device:

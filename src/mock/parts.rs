@@ -1,0 +1,114 @@
+//! Which registers an access reaches, by name or by place, and what becomes of each.
+
+use nix::libc;
+
+use super::slot::{Broken, Key};
+use super::state::{Gone, State};
+use super::{Place, Trouble};
+use crate::access::{Fault, Word};
+use crate::map::ByteOrder;
+
+/// The part of a register that an access reaches.
+pub(super) struct Part {
+    pub key: Key,
+    /// Its bits that are reached.
+    pub lanes: u64,
+    /// How the register itself is touched. Its address means nothing.
+    pub word: Word,
+    /// The access is all of the register and nothing else.
+    whole: bool,
+}
+
+impl Part {
+    /// The register's part of what an access reads or writes.
+    pub fn of(&self, value: u64, place: &Place) -> u64 {
+        match self.whole {
+            true => value,
+            false => carry(place.word, place.offset, value, self.word, self.key.1),
+        }
+    }
+}
+
+/// What the bytes of one word are in another one, in the bytes they share; 0 elsewhere.
+pub(super) fn carry(from: Word, from_offset: u64, value: u64, to: Word, to_offset: u64) -> u64 {
+    // Where byte number `at` from the lowest address is in the value.
+    let shift = |word: Word, at: u64| {
+        let big = word.swap != (ByteOrder::NATIVE == ByteOrder::Big);
+        8 * if big { word.width.bytes() as u64 - 1 - at } else { at }
+    };
+    let first = from_offset.max(to_offset);
+    let end = (from_offset + from.width.bytes() as u64).min(to_offset + to.width.bytes() as u64);
+    (first..end).fold(0, |carried, at| {
+        let byte = value >> shift(from, at - from_offset) & 0xff;
+        carried | byte << shift(to, at - to_offset)
+    })
+}
+
+impl State {
+    /// The registers an access reaches: the one that is named, or all in its place.
+    pub fn parts(&self, place: &Place) -> Vec<Part> {
+        let width = place.word.width;
+        if let Some(id) = place.register {
+            let key = (id, place.offset);
+            return vec![Part { key, lanes: width.mask(), word: self.kind(key).shape.word, whole: true }];
+        }
+        let keys = self.keys_in(place.region, place.offset..place.offset + width.bytes() as u64);
+        keys.into_iter()
+            .map(|key| {
+                let word = self.kind(key).shape.word;
+                let whole = key.1 == place.offset && word.width == width && word.swap == place.word.swap;
+                let lanes = carry(place.word, place.offset, width.mask(), word, key.1);
+                Part { key, lanes, word, whole }
+            })
+            .collect()
+    }
+
+    /// What software's store has done: `before` is what the memory showed.
+    pub fn settle(&mut self, all: &[Part], place: &Place, before: u64, value: u64) {
+        // Registers take what is theirs from the value; bytes beside them are memory.
+        let mut theirs = 0;
+        for part in all {
+            theirs |= match part.whole {
+                true => place.word.width.mask(),
+                false => carry(part.word, part.key.1, u64::MAX, place.word, place.offset),
+            };
+        }
+        let left = before & theirs | value & !theirs & place.word.width.mask();
+        self.memory.store(place.region, place.offset, place.word, left);
+        if self.gone == Some(Gone::Ones) {
+            return;
+        }
+        for part in all {
+            self.after_write(part.key, part.of(value, place), part.lanes);
+        }
+        self.drive();
+    }
+
+    /// What an access meets that is to fail.
+    pub fn fault(&mut self, parts: &[Part]) -> Result<(), Trouble> {
+        let mut broken = self.gone == Some(Gone::Fault);
+        for part in parts {
+            if self.slot(part.key).is_none_or(|slot| slot.broken.is_none()) {
+                continue;
+            }
+            let slot = self.slot_mut(part.key);
+            broken = true;
+            slot.broken = match slot.broken.and_then(|broken| broken.left) {
+                None => slot.broken,
+                Some(0 | 1) => None,
+                Some(left) => Some(Broken { left: Some(left - 1) }),
+            };
+        }
+        match broken {
+            true => Err(Trouble::Fault(Fault { signal: libc::SIGBUS, code: libc::BUS_ADRERR })),
+            false => Ok(()),
+        }
+    }
+
+    /// A hook gives the word that a FIFO's next read takes.
+    pub fn answer(&mut self, key: Key, word: u64) {
+        let slot = self.slot_mut(key);
+        slot.received.pop_front();
+        slot.received.push_front(word);
+    }
+}
