@@ -39,6 +39,7 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets --features python -- -D warnings
 	cargo clippy --quiet --features python,unguarded -- -D warnings
+	cargo clippy --quiet -- -D warnings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -171,7 +171,7 @@ impl Device {
 
     /// Whether its source is a recording.
     pub fn replays(&self) -> bool {
-        matches!(self.source, Source::Replay(_))
+        self.tap.replays
     }
 
     /// # Errors

@@ -115,6 +115,7 @@ impl Lock {
     }
 
     /// Keeps other threads out for longer than a call: see [`Locked::step`]. False where this thread does so already.
+    #[cfg(feature = "python")]
     fn hold_step(&self) -> bool {
         let (me, generation) = (me(), GENERATION.load(Ordering::Relaxed));
         if self.owner.load(Ordering::Relaxed) == me && self.taken.load(Ordering::Relaxed) == generation {
@@ -182,6 +183,7 @@ impl<T> Locked<T> {
 
     /// The same, in a signal handler that lets the thread run on for one instruction: by [`Held::keep`] it stays locked,
     /// until the next handler takes it up by this call. With it comes whether it was locked by this call.
+    #[cfg(feature = "python")]
     pub fn step(&self) -> (Held<'_, T>, bool) {
         let fresh = self.lock.hold_step();
         let guard = Guard { lock: &self.lock, shared: false, nested: false };
@@ -189,6 +191,7 @@ impl<T> Locked<T> {
     }
 }
 
+#[cfg(feature = "python")]
 impl<T> Held<'_, T> {
     /// Leaves it locked.
     pub fn keep(self) {

@@ -46,6 +46,7 @@ pub(super) struct State {
     /// A read may give something else than what was shown last.
     pub touched: bool,
     /// How many accesses through views have begun and are not done: of one instruction.
+    #[cfg(feature = "python")]
     pub steps: u32,
 }
 
@@ -80,6 +81,7 @@ impl State {
             gone: None,
             shared: None,
             touched: false,
+            #[cfg(feature = "python")]
             steps: 0,
         };
         for region in &map.regions {
