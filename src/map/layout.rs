@@ -292,24 +292,29 @@ impl Layout<'_> {
 }
 
 /// A register with all its repetitions in some group or region.
-struct Part<'a> {
-    register: &'a Register,
+pub(super) struct Part<'a> {
+    pub register: &'a Register,
     path: String,
-    place: Strided,
+    pub place: Strided,
 }
 
 impl Part<'_> {
     /// The bytes it covers, or where its repetitions begin and end.
     fn shown(&self) -> String {
-        let Strided { start, size, dimensions } = &self.place;
-        let last =
-            dimensions.iter().fold(start + size - 1, |last, (count, stride)| last + (count - 1) * stride);
-        let repeated = if dimensions.is_empty() { "" } else { " with gaps" };
+        let (start, last) = (self.place.start, self.place.end() - 1);
+        let repeated = if self.place.dimensions.is_empty() { "" } else { " with gaps" };
         format!("bytes {start:#x} to {last:#x}{repeated}")
     }
 }
 
-fn collect<'a>(node: &'a Node, base: u64, above: &[Dimension], prefix: &str, parts: &mut Vec<Part<'a>>) {
+/// Adds the registers of a node and of all below it.
+pub(super) fn collect<'a>(
+    node: &'a Node,
+    base: u64,
+    above: &[Dimension],
+    prefix: &str,
+    parts: &mut Vec<Part<'a>>,
+) {
     let start = base + node.offset();
     let mut dimensions = above.to_vec();
     dimensions.extend(node.array().map(|array| (array.count, array.stride)));

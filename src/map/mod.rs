@@ -19,6 +19,7 @@ mod locate;
 mod model;
 mod names;
 mod nodes;
+mod overlaps;
 mod parts;
 mod path;
 mod read;

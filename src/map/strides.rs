@@ -12,6 +12,26 @@ pub(super) struct Strided {
     pub dimensions: Vec<Dimension>,
 }
 
+impl Strided {
+    /// The end of the last repetition.
+    pub fn end(&self) -> u64 {
+        self.dimensions.iter().fold(self.start + self.size, |end, (count, stride)| end + (count - 1) * stride)
+    }
+
+    /// Whether two repetitions may share a byte. False is certain.
+    pub fn may_touch_itself(&self) -> bool {
+        let mut dimensions: Vec<_> = self.dimensions.iter().filter(|(count, _)| *count > 1).collect();
+        dimensions.sort_unstable_by_key(|(_, stride)| *stride);
+        // Apart where each dimension steps over all that the smaller ones cover.
+        let mut covered = self.size;
+        dimensions.into_iter().any(|(count, stride)| {
+            let within = *stride < covered;
+            covered += (count - 1) * stride;
+            within
+        })
+    }
+}
+
 /// What a search may cost before it gives up.
 const MOST_STEPS: u32 = 1 << 14;
 

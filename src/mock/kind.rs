@@ -53,27 +53,9 @@ pub(super) fn add(nodes: &[Node], region: usize, kinds: &mut Vec<Kind>) {
     }
 }
 
-/// Marks the registers that share an address with another one that is read.
-pub(super) fn find_shared(nodes: &[Node], region: &Region, base: u64, kinds: &mut [Kind]) {
-    for node in nodes {
-        let start = base + node.offset();
-        match node {
-            // An array of groups is looked at by its first element: the others are alike.
-            Node::Group(group) => find_shared(&group.nodes, region, start, kinds),
-            Node::Register(register) if register.overlaps => {
-                let last = register.array.map_or(0, |array| (array.count - 1) * array.stride);
-                let span = start..start + last + register.width.bytes() as u64;
-                let mut readable = Vec::new();
-                region.each_in(span, &mut |other, _| {
-                    if other.access.readable() {
-                        readable.push(other.id);
-                    }
-                });
-                if readable.iter().any(|id| *id != register.id) {
-                    readable.into_iter().for_each(|id| kinds[id as usize].backed = false);
-                }
-            }
-            Node::Register(_) => {}
-        }
+/// Marks the registers that share bytes with another one that is read: each has a value of its own beside the memory.
+pub(super) fn find_shared(region: &Region, kinds: &mut [Kind]) {
+    for id in region.read_in_one_place() {
+        kinds[id as usize].backed = false;
     }
 }

@@ -143,14 +143,13 @@ impl Mock {
                 return unsafe { place.word.load() }.map_err(Trouble::Fault);
             }
         }
-        let mut parts = state.parts(place);
-        parts.retain(|part| state.kind(part.key).cell.shown != 0);
+        let parts = state.read_parts(place);
         state = self.run_hooks(state, &parts, false, 0, place)?;
         state.fault(&parts)?;
         // What is stuck is shown for this read only.
         let real = state.memory.load(place.region, place.offset, place.word);
         let stuck = parts.iter().any(|part| state.slot(part.key).is_some_and(|slot| slot.stuck.0 != 0));
-        // Of registers that share a place, the first is the one that is read.
+        // Of registers that share bytes, the first is the one that is read.
         parts.iter().rev().for_each(|part| state.show(part.key));
         // SAFETY: the caller's promise.
         let value = unsafe { place.word.load() }.map_err(Trouble::Fault)?;
@@ -177,7 +176,8 @@ impl Mock {
         state.clock.step();
         state.catch_up();
         if let (Some(id), None) = (place.register, state.gone) {
-            if state.kind((id, place.offset)).cell.plain && state.slot((id, place.offset)).is_none() {
+            let kind = state.kind((id, place.offset));
+            if kind.backed && kind.cell.plain && state.slot((id, place.offset)).is_none() {
                 // SAFETY: the caller's promise.
                 unsafe { place.word.store(value) }.map_err(Trouble::Fault)?;
                 state.drive();

@@ -63,6 +63,24 @@ impl State {
             .collect()
     }
 
+    /// The registers that a read reaches: of those that share bytes, each has those that none before it has.
+    pub fn read_parts(&self, place: &Place) -> Vec<Part> {
+        let mut parts = self.parts(place);
+        parts.retain(|part| self.kind(part.key).cell.shown != 0);
+        let mut left = place.word.width.mask();
+        parts.retain_mut(|part| {
+            if part.whole && left == place.word.width.mask() {
+                left = 0;
+                return true;
+            }
+            let reached = carry(part.word, part.key.1, u64::MAX, place.word, place.offset);
+            part.lanes = carry(place.word, place.offset, reached & left, part.word, part.key.1);
+            left &= !reached;
+            part.lanes != 0
+        });
+        parts
+    }
+
     /// What software's store has done: `before` is what the memory showed.
     pub fn settle(&mut self, all: &[Part], place: &Place, before: u64, value: u64) {
         // Registers take what is theirs from the value; bytes beside them are memory.

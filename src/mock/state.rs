@@ -85,7 +85,7 @@ impl State {
             steps: 0,
         };
         for region in &map.regions {
-            kind::find_shared(&region.nodes, region, 0, &mut state.kinds);
+            kind::find_shared(region, &mut state.kinds);
         }
         state.add_rules(map.behaviour.clone());
         state
@@ -289,7 +289,8 @@ impl State {
         for index in triggered {
             let rule = self.rules[index].clone();
             let Trigger::Read(parts) = &rule.trigger else { continue };
-            for target in parts.iter().filter(|target| self::key(target) == key) {
+            let meant = |target: &&Target| self::key(target) == key && target.mask() & lanes != 0;
+            for target in parts.iter().filter(meant) {
                 self.trigger(index, &rule, 0, target.cut(value));
             }
         }

@@ -64,7 +64,7 @@ impl Watch for Views {
         state.clock.step();
         state.catch_up();
         let mut before = self.before.lock();
-        // Of registers that share a place, the first is the one that is read.
+        // Of registers that share bytes, the first is the one that is read.
         for key in state.keys_in(self.region, self.span(offset)).iter().rev() {
             let kind = state.kind(*key);
             if kind.cell.shown != 0 {
@@ -96,7 +96,7 @@ impl Views {
     fn read(&self, state: &mut Held<'_, State>, offset: usize) {
         let place = self.place(self.items(offset).next().unwrap_or(0));
         let value = self.load(state, place.offset);
-        for part in state.parts(&place) {
+        for part in state.read_parts(&place) {
             state.after_read(part.key, part.of(value, &place), part.lanes);
         }
         state.drive();
