@@ -378,22 +378,25 @@ class Access:
     def region(self) -> str | None: ...
     @property
     def offset(self) -> int:
-        """From the start of the region, in bytes."""
+        """Of the access, from the start of the region, in bytes."""
     @property
     def width(self) -> int:
-        """In bits."""
+        """Of the access, in bits: less than the register's where that takes several accesses."""
+    @property
+    def lsb(self) -> int:
+        """The register's bit that is the lowest one of the access: 0, but where the register takes several."""
     @property
     def value(self) -> int | None:
-        """What was read or written; None where it failed. Of the interrupt: events, 0 where none came in time."""
+        """What this access read or wrote; None where it failed. Of the interrupt: events, 0 where none came in time."""
     @property
     def mask(self) -> int:
-        """The bits asked for, or meant."""
+        """The bits of the access that were asked for, or meant."""
     @property
     def signal(self) -> int | None:
         """The signal of the fault it met."""
     @property
     def fields(self) -> dict[str, int | str]:
-        """The fields asked for or meant: each a name of the field's values, or a number."""
+        """The fields that the access carries and that were asked for or meant: each a name of its values, or a number."""
 
 @final
 class _Mock:

@@ -126,7 +126,7 @@ class Part:
         return self._mock.level(self._path)[2]
 
     def fail(self, times: int | None = None) -> None:
-        """Let accesses of the register raise BusError: so many times, or until `hw.heal()`."""
+        """Let accesses that reach the register or field raise BusError: so many times, or until `hw.heal()`."""
         self._mock.fail(self._path, times)
 
     def stick(self, value: int | str) -> None:

@@ -53,7 +53,7 @@ impl Word {
     }
 
     /// Loads as many words as `out` holds, from this one on, `step` bytes apart. They arrive in the machine's byte
-    /// order. The word is not split.
+    /// order.
     ///
     /// # Safety
     /// As for [`Word::load`], for all the words.
@@ -88,8 +88,7 @@ impl Word {
         each_width!(self, run)
     }
 
-    /// Stores the words of `from`, which are in the machine's byte order, to this one on, `step` bytes apart. The word
-    /// is not split.
+    /// Stores the words of `from`, which are in the machine's byte order, to this one on, `step` bytes apart.
     ///
     /// # Safety
     /// As for [`Word::store`], for all the words.

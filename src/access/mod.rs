@@ -2,7 +2,7 @@
 //!
 //! The rules of device memory, which everything here keeps and nothing above may break:
 //!
-//! - one call is one access (two for a `split` word), never repeated, merged, widened or narrowed;
+//! - one call is one access, never repeated, merged, widened or narrowed;
 //! - no `&T`, `&[u8]` or slice over device memory outlives a call, and `memcpy` never sees it;
 //! - addresses are multiples of the width: the callers check, the functions here only assert.
 #![allow(unsafe_code)] // Touching memory that Rust does not own is what this module is for.
@@ -52,7 +52,7 @@ pub(crate) fn prepare() -> std::io::Result<()> {
 /// Whether a fault inside an access becomes an error of the access, on this build.
 pub const GUARDED: bool = cfg!(guarded);
 
-use crate::map::{ByteOrder, Split, Width};
+use crate::map::{ByteOrder, Width};
 
 /// What the processor answered instead of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +91,11 @@ pub(crate) struct Word {
     pub width: Width,
     /// The word's byte order is not the machine's.
     pub swap: bool,
-    pub split: Option<Split>,
 }
 
 impl Word {
     pub fn new(address: *mut u8, width: Width, order: ByteOrder) -> Word {
-        Word { address, width, swap: order != ByteOrder::NATIVE, split: None }
+        Word { address, width, swap: order != ByteOrder::NATIVE }
     }
 
     /// Reads the word: one load.
@@ -105,10 +104,6 @@ impl Word {
     /// `address` is a multiple of the width and lies, whole, in a mapping that stays for the call.
     #[inline(always)]
     pub unsafe fn load(self) -> Result<u64, Fault> {
-        if let Some(split) = self.split {
-            // SAFETY: the same promise, of the two halves.
-            return unsafe { self.load_split(split) };
-        }
         // SAFETY: the caller's promise.
         let raw = unsafe { load(self.address, self.width)? };
         Ok(if self.swap { swap(raw, self.width) } else { raw })
@@ -120,52 +115,9 @@ impl Word {
     /// As for [`Word::load`], and the mapping is writable.
     #[inline(always)]
     pub unsafe fn store(self, value: u64) -> Result<(), Fault> {
-        if let Some(split) = self.split {
-            // SAFETY: the same promise, of the two halves.
-            return unsafe { self.store_split(split, value) };
-        }
         let raw = if self.swap { swap(value, self.width) } else { value };
         // SAFETY: the caller's promise.
         unsafe { store(self.address, self.width, raw) }
-    }
-
-    /// The two 32-bit words of a split one, in the order they are touched, each with its shift.
-    fn halves(self, split: Split) -> [(Word, u32); 2] {
-        let half = |above: usize| Word {
-            address: self.address.wrapping_add(above),
-            width: Width::W32,
-            swap: self.swap,
-            split: None,
-        };
-        let big = self.swap != cfg!(target_endian = "big");
-        let (low, high) = if big { (half(4), half(0)) } else { (half(0), half(4)) };
-        match split {
-            Split::LowFirst => [(low, 0), (high, 32)],
-            Split::HighFirst => [(high, 32), (low, 0)],
-        }
-    }
-
-    /// # Safety
-    /// As for [`Word::load`].
-    #[cold]
-    unsafe fn load_split(self, split: Split) -> Result<u64, Fault> {
-        let mut value = 0;
-        for (half, shift) in self.halves(split) {
-            // SAFETY: both halves lie in the word, which the caller vouches for.
-            value |= unsafe { half.load()? } << shift;
-        }
-        Ok(value)
-    }
-
-    /// # Safety
-    /// As for [`Word::store`].
-    #[cold]
-    unsafe fn store_split(self, split: Split, value: u64) -> Result<(), Fault> {
-        for (half, shift) in self.halves(split) {
-            // SAFETY: both halves lie in the word, which the caller vouches for.
-            unsafe { half.store((value >> shift) & Width::W32.mask())? };
-        }
-        Ok(())
     }
 }
 

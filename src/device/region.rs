@@ -154,8 +154,7 @@ impl Region {
     /// The word of this register, whose place the map has checked.
     pub(super) fn word_of(&self, register: &map::Register, offset: u64) -> Word {
         assert!(offset + register.width.bytes() as u64 <= self.mapping.size() as u64);
-        let address = self.start().wrapping_add(offset as usize);
-        Word { split: register.split, ..Word::new(address, register.width, register.byte_order) }
+        Word::new(self.start().wrapping_add(offset as usize), register.width, register.byte_order)
     }
 
     /// Reads one word: one load of `width`, which by default is the region's.
@@ -191,7 +190,7 @@ impl Region {
     }
 
     fn touch(&self, offset: u64, word: Word) -> Touch {
-        Touch { region: self.index, offset, word, register: None, mask: word.width.mask() }
+        Touch { region: self.index, offset, word, register: None, mask: word.width.mask(), piece: None }
     }
 
     /// Writes one word: one store.

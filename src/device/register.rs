@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::region::{Refusal, Region};
-use super::tap::{Failure, Touch};
+use super::tap::{Failure, Touch, Whole};
 use crate::access::{Fault, Word, single};
 use crate::error::{Error, Result};
-use crate::map::{self, Field, WritePlan};
+use crate::map::{self, BusAccess, Field, WritePlan};
+use crate::mock::Piece;
 
 /// What all registers of one description share: the description, and the rules that follow from it.
 #[derive(Debug)]
 pub struct RegisterClass {
     info: map::Register,
     rules: Rules,
+    /// What a read or a write is on the bus, where it is not the one access of the register's width.
+    plan: Option<Box<[BusAccess]>>,
 }
 
 /// What a field write must do, worked out once.
@@ -58,7 +61,9 @@ impl RegisterClass {
             true => rules,
             false => Rules { blocked: all, ..rules },
         };
-        RegisterClass { info, rules }
+        let plan = info.accesses();
+        let plan = (plan.len() > 1).then(|| plan.into_boxed_slice());
+        RegisterClass { info, rules, plan }
     }
 
     /// The description.
@@ -77,6 +82,8 @@ pub struct Register {
     word: Word,
     readable: bool,
     writable: bool,
+    /// One access is all of it.
+    single: bool,
 }
 
 // SAFETY: the address in `word` lies in the mapping that `region` keeps, which is reachable from any thread.
@@ -89,9 +96,10 @@ impl Register {
     pub(crate) fn new(region: Arc<Region>, class: Arc<RegisterClass>, offset: u64, path: String) -> Register {
         let word = region.word_of(class.info(), offset);
         let access = class.info().access;
-        let possible = word.split.is_some() || single(word.width);
+        let single = class.plan.is_none() && single(word.width);
+        let possible = single || class.plan.is_some();
         let (readable, writable) = (access.readable() && possible, access.writable() && possible);
-        Register { region, class, offset, path, word, readable, writable }
+        Register { region, class, offset, path, word, readable, writable, single }
     }
 
     /// What the map says of it.
@@ -116,6 +124,12 @@ impl Register {
     #[inline(always)]
     pub fn writable(&self) -> bool {
         self.writable
+    }
+
+    /// Whether a read of it, or a write, is the one access to its word.
+    #[inline(always)]
+    pub fn single(&self) -> bool {
+        self.single
     }
 
     /// The region it lies in.
@@ -196,7 +210,7 @@ impl Register {
             };
             return Err(Error::Refused { at, reason: Refusal::READ_ONLY_FIELD.into() });
         }
-        if !self.region.gated() {
+        if !self.region.gated() && self.single {
             if let Some(done) = self.modify_short(mask, bits) {
                 return done.map_err(|(write, fault)| self.fault(write, fault));
             }
@@ -212,7 +226,7 @@ impl Register {
         };
         let _held = self.region.hold()?;
         // Nobody has asked for what is loaded here.
-        let kept = if plan.load { self.load(0)? & plan.keep } else { 0 };
+        let kept = if plan.load { self.load_held(0)? & plan.keep } else { 0 };
         self.store(kept | plan.fixed | bits & mask, mask)
     }
 
@@ -379,26 +393,64 @@ impl Register {
 
     /// `mask`: the bits asked for.
     fn load(&self, mask: u64) -> Result<u64> {
-        // SAFETY: `word_of` checked the place against the mapping, which `region` keeps.
-        let done = unsafe {
-            match self.region.tapped() {
-                false => self.word.load().map_err(Failure::Fault),
-                true => self.region.tap().load(&self.touch(mask)),
-            }
-        };
-        done.map_err(|failure| self.failure(false, failure))
+        // Nobody writes between the accesses of one read.
+        let _held = self.class.plan.is_some().then(|| self.region.hold()).transpose()?;
+        self.load_held(mask)
     }
 
-    /// `mask`: the bits meant.
+    /// The same where the region's lock is held, if the register takes several accesses.
+    fn load_held(&self, mask: u64) -> Result<u64> {
+        match &self.class.plan {
+            None => self.load_word(&self.touch(mask)),
+            Some(plan) => {
+                let mut value = 0;
+                for index in 0..plan.len() {
+                    value |= self.load_word(&self.piece(plan, index, mask, value))? << plan[index].shift;
+                }
+                Ok(value)
+            }
+        }
+    }
+
+    /// `mask`: the bits meant. The region's lock is held.
     fn store(&self, value: u64, mask: u64) -> Result<()> {
-        // SAFETY: as for `load`; the callers have checked that the register, and so its region, is writable.
+        match &self.class.plan {
+            None => self.store_word(&self.touch(mask), value),
+            Some(plan) => {
+                let mut before = 0;
+                for (index, access) in plan.iter().enumerate() {
+                    let touch = self.piece(plan, index, mask, before);
+                    self.store_word(&touch, value >> access.shift & access.width.mask())?;
+                    before |= value & access.mask();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn load_word(&self, touch: &Touch) -> Result<u64> {
+        // SAFETY: `word_of` checked the register's place against the mapping, which `region` keeps; its accesses lie in
+        // that place, and the machine has them.
         let done = unsafe {
             match self.region.tapped() {
-                false => self.word.store(value).map_err(Failure::Fault),
-                true => self.region.tap().store(&self.touch(mask), value),
+                false => touch.word.load().map_err(Failure::Fault),
+                true => self.region.tap().load(touch),
             }
         };
-        done.map_err(|failure| self.failure(true, failure))
+        done.map_err(|failure| self.failure(touch, false, failure))
+    }
+
+    fn store_word(&self, touch: &Touch, value: u64) -> Result<()> {
+        // SAFETY: `word_of` checked the register's place against the mapping, which `region` keeps; its accesses lie in
+        // that place, and the machine has them. The callers have checked that the register, and so its region, is
+        // writable.
+        let done = unsafe {
+            match self.region.tapped() {
+                false => touch.word.store(value).map_err(Failure::Fault),
+                true => self.region.tap().store(touch, value),
+            }
+        };
+        done.map_err(|failure| self.failure(touch, true, failure))
     }
 
     fn touch(&self, mask: u64) -> Touch {
@@ -408,12 +460,31 @@ impl Register {
             word: self.word,
             register: Some(self.info().id),
             mask: mask & self.word.width.mask(),
+            piece: None,
         }
     }
 
-    fn failure(&self, write: bool, failure: Failure) -> Error {
+    /// One of several accesses: `before` is what those before it have carried.
+    fn piece(&self, plan: &[BusAccess], index: usize, mask: u64, before: u64) -> Touch {
+        let BusAccess { offset, width, shift } = plan[index];
+        let (first, last) = (index == 0, index + 1 == plan.len());
+        let piece = Piece { start: self.offset, shift, before, first, last };
+        let whole = self.touch(mask);
+        let address = self.word.address.wrapping_add(offset as usize);
+        Touch {
+            offset: self.offset + offset,
+            word: Word { address, width, ..self.word },
+            mask: whole.mask >> shift & width.mask(),
+            piece: Some(Whole { piece, width: self.word.width, mask: whole.mask }),
+            ..whole
+        }
+    }
+
+    fn failure(&self, touch: &Touch, write: bool, failure: Failure) -> Error {
         match failure {
-            Failure::Fault(fault) => self.fault(write, fault),
+            Failure::Fault(fault) => {
+                self.region.bus_fault(self.at(), touch.offset, touch.word.width, write, fault)
+            }
             Failure::Error(error) => error,
         }
     }

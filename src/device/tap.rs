@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::access::{Fault, Word};
 use crate::error::Error;
-use crate::mock::{Mock, Place, Trouble};
+use crate::map::Width;
+use crate::mock::{Mock, Piece, Place, Trouble};
 use crate::trace::{Answer, Journal, Op, Record, Script};
 
 /// What listens to the accesses of a device, and what answers them in its place.
@@ -28,6 +29,16 @@ pub(crate) struct Touch {
     /// The register's number, where one is meant.
     pub register: Option<u32>,
     /// The bits asked for.
+    pub mask: u64,
+    /// The access is one of several that the register takes.
+    pub piece: Option<Whole>,
+}
+
+/// What one of several accesses is of its register, and the bits of that which are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whole {
+    pub piece: Piece,
+    pub width: Width,
     pub mask: u64,
 }
 
@@ -62,7 +73,32 @@ impl Touch {
     }
 
     fn place(&self) -> Place {
-        Place { region: self.region, offset: self.offset, word: self.word, register: self.register }
+        Place {
+            region: self.region,
+            offset: self.offset,
+            word: self.word,
+            register: self.register,
+            piece: self.piece.map(|whole| whole.piece),
+        }
+    }
+
+    /// Of the access that ends a read or a write of a register: all of that, whatever it takes on the bus.
+    #[inline(always)]
+    fn sum(&self, record: &Record) -> Option<Record> {
+        match &self.piece {
+            None => Some(*record),
+            Some(whole) => whole.sum(record),
+        }
+    }
+}
+
+impl Whole {
+    #[cold]
+    fn sum(&self, record: &Record) -> Option<Record> {
+        let Piece { start, shift, before, last, .. } = self.piece;
+        let value = before | record.value << shift;
+        let (offset, width, mask) = (start, self.width, self.mask);
+        last.then_some(Record { offset, width, value, mask, ..*record })
     }
 }
 
@@ -98,7 +134,7 @@ impl Tap {
                 Err(Failure::Fault(fault)) => touch.record(Op::Read, 0, Some(*fault)),
                 Err(Failure::Error(_)) => return value,
             };
-            self.journal.add(&record);
+            self.journal.add(&record, touch.sum(&record).as_ref());
             self.check(&record)?;
         }
         value
@@ -129,7 +165,8 @@ impl Tap {
                 Err(Failure::Fault(fault)) => Some(*fault),
                 _ => None,
             };
-            self.journal.add(&Record { fault, ..record });
+            let record = Record { fault, ..record };
+            self.journal.add(&record, touch.sum(&record).as_ref());
         }
         done
     }
@@ -176,7 +213,7 @@ impl Tap {
         if !self.journal.listening() {
             return Ok(());
         }
-        self.journal.add(&interrupt(count));
+        self.journal.add(&interrupt(count), None);
         self.check(&interrupt(count))
     }
 
@@ -220,7 +257,7 @@ fn interrupt(count: u64) -> Record {
         op: Op::Interrupt,
         region: 0,
         offset: 0,
-        width: crate::map::Width::W32,
+        width: Width::W32,
         register: None,
         value: count,
         mask: 0,

@@ -375,10 +375,46 @@ pub struct Register {
     pub fields: Vec<Field>,
 }
 
+/// One of the accesses that a register takes on the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BusAccess {
+    /// In bytes from the start of the register.
+    pub offset: u64,
+    /// Its width.
+    pub width: Width,
+    /// The bit of the register that its lowest bit is.
+    pub shift: u32,
+}
+
+impl BusAccess {
+    /// The bits of the register that it carries.
+    pub const fn mask(&self) -> u64 {
+        self.width.mask() << self.shift
+    }
+}
+
 impl Register {
     /// The width of one bus access in bytes: half the register's where it is `split`.
     pub const fn access_bytes(&self) -> u64 {
         if self.split.is_some() { 4 } else { self.width.bytes() as u64 }
+    }
+
+    /// What a read or a write of it is on the bus: its accesses, in their order.
+    pub fn accesses(&self) -> Vec<BusAccess> {
+        let access = |shift: u32| {
+            let width = Width::W32;
+            let above = u64::from(shift / 8);
+            let offset = match self.byte_order {
+                ByteOrder::Little => above,
+                ByteOrder::Big => (self.width.bytes() - width.bytes()) as u64 - above,
+            };
+            BusAccess { offset, width, shift }
+        };
+        match self.split {
+            None => vec![BusAccess { offset: 0, width: self.width, shift: 0 }],
+            Some(Split::LowFirst) => vec![access(0), access(32)],
+            Some(Split::HighFirst) => vec![access(32), access(0)],
+        }
     }
 }
 

@@ -16,8 +16,8 @@ pub(super) struct Cell {
     hidden_effects: Vec<(OnWrite, u64)>,
     /// Bits of such a register that no field covers.
     pub spare: u64,
-    /// Fields that take one write.
-    once: Vec<u64>,
+    /// Bits that take one write.
+    once: u64,
     on_read: Vec<(OnRead, u64)>,
     /// Words that each queue of the FIFO holds; 0 is without end.
     pub fifo: Option<usize>,
@@ -64,7 +64,7 @@ impl Cell {
             && cell.shown == cell.store
             && cell.hidden == 0
             && cell.on_read.is_empty()
-            && cell.once.is_empty()
+            && cell.once == 0
             && cell.fifo.is_none();
         cell
     }
@@ -86,7 +86,7 @@ impl Cell {
             return;
         }
         if matches!(access, Access::ReadWriteOnce | Access::WriteOnce) {
-            self.once.push(mask);
+            self.once |= mask;
         }
         if !access.readable() {
             self.hidden |= mask;
@@ -106,8 +106,7 @@ impl Cell {
 
     /// After software has written: `lanes` are the bits that the access reached.
     pub fn written(&self, old: Bits, written: u64, lanes: u64) -> Bits {
-        let spent = self.once.iter().filter(|mask| **mask & old.spent != 0).fold(0, |all, mask| all | mask);
-        let lanes_open = lanes & !spent;
+        let lanes_open = lanes & !old.spent;
         let mut new = old;
         let store = self.store & lanes_open;
         new.value = old.value & !store | written & store;
@@ -121,7 +120,7 @@ impl Cell {
             let mask = mask & lanes_open;
             new.hidden = new.hidden & !mask | effect.apply(old.hidden, written, mask);
         }
-        new.spent |= self.once.iter().filter(|mask| **mask & lanes != 0).fold(0, |all, mask| all | mask);
+        new.spent |= self.once & lanes;
         new
     }
 

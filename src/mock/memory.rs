@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::cell::Cell;
-use crate::access::Word;
-use crate::map::{ByteOrder, Map, Node, Region, Register, mask};
+use crate::access::{Word, single};
+use crate::map::{ByteOrder, Map, Node, Region, Register, Width, mask};
 use crate::mapping::{Mapping, Protection, page_size};
 
 /// Reset values that take more memory than this fill the machine and model no device. What is 0 takes none.
@@ -160,24 +160,29 @@ impl Memory {
 
     /// What the memory shows in the place of a word.
     pub fn load(&self, region: usize, offset: u64, word: Word) -> u64 {
-        // SAFETY: `word` checks the place against the mapping.
-        unsafe { self.word(region, offset, word).load() }.unwrap_or(0)
+        self.singles(region, offset, word).into_iter().flatten().fold(0, |value, (word, shift)| {
+            // SAFETY: `word` has checked the place against the mapping, and the machine has such an access.
+            value | unsafe { word.load() }.unwrap_or(0) << shift
+        })
     }
 
     /// Lets the memory show a word.
     pub fn store(&self, region: usize, offset: u64, word: Word, value: u64) {
-        // SAFETY: `word` checks the place against the mapping, which is writable.
-        let _ = unsafe { self.word(region, offset, word).store(value) };
+        for (word, shift) in self.singles(region, offset, word).into_iter().flatten() {
+            // SAFETY: `word` has checked the place against the mapping, which is writable, and the machine has such an
+            // access.
+            let _ = unsafe { word.store(value >> shift & word.width.mask()) };
+        }
     }
 
     /// Lets the memory show `new` in the place of a word that shows `seen`, unless another process has changed it
-    /// since. Gives what is shown as far as that is known: of a split word, one half may be new.
-    pub fn replace(&self, region: usize, offset: u64, word: Word, seen: u64, new: u64) -> u64 {
-        let word = self.word(region, offset, word);
+    /// since. Gives what is shown as far as that is known: of a register of several accesses, one part may be new.
+    pub fn replace(&self, shape: &Shape, offset: u64, seen: u64, new: u64) -> u64 {
+        let word = self.word(shape.region, offset, shape.word);
         let bytes = word.width.bytes();
         // Words of 64 bits are two for a 32-bit machine, whose accesses are no wider either.
-        let unit = if word.split.is_some() { 4 } else { bytes.min(size_of::<usize>()) };
-        let big = word.swap != (ByteOrder::NATIVE == ByteOrder::Big);
+        let unit = shape.unit.min(size_of::<usize>());
+        let big = is_big(word);
         (0..bytes / unit).fold(seen, |shown, index| {
             let shift = 8 * unit * if big { bytes / unit - 1 - index } else { index };
             let part = mask(8 * unit as u32) << shift;
@@ -198,12 +203,28 @@ impl Memory {
         })
     }
 
+    /// The accesses that the machine has for a word in the hardware's own mapping, each with its lowest bit in the word.
+    fn singles(&self, region: usize, offset: u64, word: Word) -> [Option<(Word, u32)>; 2] {
+        let word = self.word(region, offset, word);
+        if single(word.width) {
+            return [Some((word, 0)), None];
+        }
+        let (low, high) = if is_big(word) { (4, 0) } else { (0, 4) };
+        let half = |above| Word { address: word.address.wrapping_add(above), width: Width::W32, ..word };
+        [Some((half(low), 0)), Some((half(high), 32))]
+    }
+
     /// The same word in the hardware's own mapping.
     fn word(&self, region: usize, offset: u64, word: Word) -> Word {
         let mapping = &self.regions[region];
         assert!(offset + word.width.bytes() as u64 <= mapping.size() as u64);
         Word { address: mapping.start().wrapping_add(offset as usize), ..word }
     }
+}
+
+/// Whether the most significant byte is the first.
+fn is_big(word: Word) -> bool {
+    word.swap != (ByteOrder::NATIVE == ByteOrder::Big)
 }
 
 /// Stores `new` where `old` is; false where something else is.
@@ -240,6 +261,8 @@ pub(super) struct Shape {
     pub region: usize,
     /// Its address means nothing.
     pub word: Word,
+    /// How many bytes software reaches in one access.
+    unit: usize,
 }
 
 // SAFETY: its address is never followed, only replaced.
@@ -248,7 +271,7 @@ unsafe impl Send for Shape {}
 impl Shape {
     pub fn new(region: usize, register: &Register) -> Shape {
         let word = Word::new(std::ptr::null_mut(), register.width, register.byte_order);
-        Shape { region, word: Word { split: register.split, ..word } }
+        Shape { region, word, unit: register.access_bytes() as usize }
     }
 }
 

@@ -40,7 +40,7 @@ use clock::Clock;
 use line::Line;
 use memory::Memory;
 use parts::Part;
-use slot::{Attached, Broken};
+use slot::{Attached, Broken, Key};
 use state::{State, key};
 
 /// A mocked device.
@@ -59,6 +59,39 @@ pub(crate) struct Place {
     pub word: Word,
     /// The number of the register that is meant; None for an access by offset.
     pub register: Option<u32>,
+    /// The access is one of several that the register takes.
+    pub piece: Option<Piece>,
+}
+
+/// What one of several accesses is of its register.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece {
+    /// Where the register begins, in bytes from the start of the region.
+    pub start: u64,
+    /// The register's bit that is the lowest one of the access.
+    pub shift: u32,
+    /// What the accesses before this one have carried, in its place in the register.
+    pub before: u64,
+    pub first: bool,
+    pub last: bool,
+}
+
+impl Place {
+    /// The register that is meant.
+    fn key(&self) -> Option<Key> {
+        let start = self.piece.map_or(self.offset, |piece| piece.start);
+        self.register.map(|id| (id, start))
+    }
+
+    /// Whether a read of its register, or by place, begins with this access.
+    fn begins(&self) -> bool {
+        self.piece.is_none_or(|piece| piece.first)
+    }
+
+    /// Whether it ends with this access.
+    fn ends(&self) -> bool {
+        self.piece.is_none_or(|piece| piece.last)
+    }
 }
 
 /// Why an access to a mock failed.
@@ -136,15 +169,17 @@ impl Mock {
         let mut state = self.state();
         state.clock.step();
         state.catch_up();
-        if let (Some(id), None) = (place.register, state.gone) {
-            let kind = state.kind((id, place.offset));
-            if kind.backed && kind.cell.pure() && state.slot((id, place.offset)).is_none() {
+        if let (Some(key), None) = (place.key(), state.gone) {
+            let kind = state.kind(key);
+            if kind.backed && kind.cell.pure() && state.slot(key).is_none() {
                 // SAFETY: the caller's promise.
                 return unsafe { place.word.load() }.map_err(Trouble::Fault);
             }
         }
         let parts = state.read_parts(place);
-        state = self.run_hooks(state, &parts, false, 0, place)?;
+        if place.begins() {
+            state = self.run_hooks(state, &parts, false, 0, place)?;
+        }
         state.fault(&parts)?;
         // What is stuck is shown for this read only.
         let real = state.memory.load(place.region, place.offset, place.word);
@@ -160,7 +195,7 @@ impl Mock {
             return Ok(place.word.width.mask());
         }
         for part in &parts {
-            state.after_read(part.key, part.of(value, place), part.lanes);
+            state.after_read(part, place, value);
         }
         state.drive();
         Ok(value)
@@ -175,9 +210,9 @@ impl Mock {
         let mut state = self.state();
         state.clock.step();
         state.catch_up();
-        if let (Some(id), None) = (place.register, state.gone) {
-            let kind = state.kind((id, place.offset));
-            if kind.backed && kind.cell.plain && state.slot((id, place.offset)).is_none() {
+        if let (Some(key), None) = (place.key(), state.gone) {
+            let kind = state.kind(key);
+            if kind.backed && kind.cell.plain && state.slot(key).is_none() {
                 // SAFETY: the caller's promise.
                 unsafe { place.word.store(value) }.map_err(Trouble::Fault)?;
                 state.drive();
@@ -190,8 +225,9 @@ impl Mock {
         // SAFETY: the caller's promise.
         unsafe { place.word.store(value) }.map_err(Trouble::Fault)?;
         state.settle(&all, place, before, value);
-        let state = self.run_hooks(state, &all, true, value, place)?;
-        drop(state);
+        if place.ends() {
+            drop(self.run_hooks(state, &all, true, value, place)?);
+        }
         Ok(())
     }
 
@@ -211,10 +247,10 @@ impl Mock {
                 None => continue,
             };
             for Attached { target, hook } in hooks {
-                if target.mask() & part.lanes == 0 {
+                if target.mask() & part.meant(place) == 0 {
                     continue;
                 }
-                let value = if write { part.of(value, place) } else { state.shown(part.key) };
+                let value = if write { part.all(value, place) } else { state.shown(part.key) };
                 drop(state);
                 let answer = hook(target.cut(value)).map_err(Trouble::Hook)?;
                 state = self.state();
@@ -310,9 +346,9 @@ impl Mock {
         state.catch_up();
     }
 
-    /// Accesses of the register fail on the bus, so many times or for good.
+    /// Accesses that reach a bit of the target fail on the bus, so many times or for good.
     pub fn fail(&self, target: &Target, times: Option<u64>) {
-        self.state().slot_mut(key(target)).broken = Some(Broken { left: times });
+        self.state().slot_mut(key(target)).broken = Some(Broken { left: times, mask: target.mask() });
     }
 
     /// The target's bits read as `value`, whatever they hold.

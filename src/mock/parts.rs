@@ -21,11 +21,22 @@ pub(super) struct Part {
 
 impl Part {
     /// The register's part of what an access reads or writes.
-    pub fn of(&self, value: u64, place: &Place) -> u64 {
-        match self.whole {
-            true => value,
-            false => carry(place.word, place.offset, value, self.word, self.key.1),
+    fn of(&self, value: u64, place: &Place) -> u64 {
+        match (self.whole, place.piece) {
+            (true, _) => value,
+            (false, Some(piece)) => value << piece.shift,
+            (false, None) => carry(place.word, place.offset, value, self.word, self.key.1),
         }
+    }
+
+    /// The same with what other accesses before this one have carried.
+    pub fn all(&self, value: u64, place: &Place) -> u64 {
+        self.of(value, place) | place.piece.map_or(0, |piece| piece.before)
+    }
+
+    /// The bits that rules and hooks are told of, at the access that ends a read or a write: all of a register by name.
+    pub fn meant(&self, place: &Place) -> u64 {
+        if place.piece.is_some() { self.word.width.mask() } else { self.lanes }
     }
 }
 
@@ -48,9 +59,10 @@ impl State {
     /// The registers an access reaches: the one that is named, or all in its place.
     pub fn parts(&self, place: &Place) -> Vec<Part> {
         let width = place.word.width;
-        if let Some(id) = place.register {
-            let key = (id, place.offset);
-            return vec![Part { key, lanes: width.mask(), word: self.kind(key).shape.word, whole: true }];
+        if let Some(key) = place.key() {
+            let lanes = width.mask() << place.piece.map_or(0, |piece| piece.shift);
+            let word = self.kind(key).shape.word;
+            return vec![Part { key, lanes, word, whole: place.piece.is_none() }];
         }
         let keys = self.keys_in(place.region, place.offset..place.offset + width.bytes() as u64);
         keys.into_iter()
@@ -67,6 +79,9 @@ impl State {
     pub fn read_parts(&self, place: &Place) -> Vec<Part> {
         let mut parts = self.parts(place);
         parts.retain(|part| self.kind(part.key).cell.shown != 0);
+        if place.register.is_some() {
+            return parts;
+        }
         let mut left = place.word.width.mask();
         parts.retain_mut(|part| {
             if part.whole && left == place.word.width.mask() {
@@ -86,9 +101,9 @@ impl State {
         // Registers take what is theirs from the value; bytes beside them are memory.
         let mut theirs = 0;
         for part in all {
-            theirs |= match part.whole {
-                true => place.word.width.mask(),
-                false => carry(part.word, part.key.1, u64::MAX, place.word, place.offset),
+            theirs |= match place.register {
+                Some(_) => place.word.width.mask(),
+                None => carry(part.word, part.key.1, u64::MAX, place.word, place.offset),
             };
         }
         let left = before & theirs | value & !theirs & place.word.width.mask();
@@ -97,7 +112,7 @@ impl State {
             return;
         }
         for part in all {
-            self.after_write(part.key, part.of(value, place), part.lanes);
+            self.after_write(part, place, value);
         }
         self.drive();
     }
@@ -106,15 +121,13 @@ impl State {
     pub fn fault(&mut self, parts: &[Part]) -> Result<(), Trouble> {
         let mut broken = self.gone == Some(Gone::Fault);
         for part in parts {
-            if self.slot(part.key).is_none_or(|slot| slot.broken.is_none()) {
-                continue;
-            }
-            let slot = self.slot_mut(part.key);
+            let met = self.slot(part.key).and_then(|slot| slot.broken);
+            let Some(met) = met.filter(|met| met.mask & part.lanes != 0) else { continue };
             broken = true;
-            slot.broken = match slot.broken.and_then(|broken| broken.left) {
-                None => slot.broken,
+            self.slot_mut(part.key).broken = match met.left {
+                None => Some(met),
                 Some(0 | 1) => None,
-                Some(left) => Some(Broken { left: Some(left - 1) }),
+                Some(left) => Some(Broken { left: Some(left - 1), ..met }),
             };
         }
         match broken {

@@ -47,7 +47,13 @@ struct Face {
 
 impl Face {
     fn place(&self) -> Place {
-        Place { region: self.shape.region, offset: self.key.1, word: self.shape.word, register: None }
+        Place {
+            region: self.shape.region,
+            offset: self.key.1,
+            word: self.shape.word,
+            register: None,
+            piece: None,
+        }
     }
 
     fn end(&self) -> u64 {
@@ -73,7 +79,8 @@ impl Mock {
         for (key, value) in noticed {
             let shape = state.kind(key).shape;
             seen.extend(state.map.path_of(shape.region, key.0, key.1).map(|path| (path, value)));
-            let place = Place { region: shape.region, offset: key.1, word: shape.word, register: None };
+            let place =
+                Place { region: shape.region, offset: key.1, word: shape.word, register: None, piece: None };
             let parts = state.parts(&place);
             match self.run_hooks(state, &parts, true, value, &place) {
                 Ok(after) => state = after,
@@ -210,7 +217,7 @@ impl State {
             if self.gone != Some(Gone::Ones) {
                 shared.noticed.push((key, written));
                 for part in self.parts(&place) {
-                    self.after_write(part.key, part.of(written, &place), part.lanes);
+                    self.after_write(&part, &place, written);
                 }
             }
             self.present_face(index);
@@ -268,8 +275,7 @@ impl State {
             return;
         }
         // Where somebody writes this very moment, that write is what is seen next.
-        let (shape, offset) = (face.shape, face.key.1);
-        let shown = self.memory.replace(shape.region, offset, shape.word, face.shown, new);
+        let shown = self.memory.replace(&face.shape, face.key.1, face.shown, new);
         if let Some(shared) = &mut self.shared {
             shared.faces[index].shown = shown;
         }

@@ -18,6 +18,8 @@ pub(super) struct Slot {
     /// What was written to bits that cannot be read.
     pub hidden: Option<u64>,
     pub spent: u64,
+    /// What it held before the last write of it began, which takes several accesses perhaps.
+    pub begun: u64,
     /// The memory only shows what it holds: another process may write there.
     pub apart: bool,
     /// Words for software to read.
@@ -68,6 +70,8 @@ pub(super) struct Waiting {
 pub(super) struct Broken {
     /// How many more accesses; None for all.
     pub left: Option<u64>,
+    /// Those that reach one of these bits.
+    pub mask: u64,
 }
 
 /// Why a hook failed: whatever its own language has for it.

@@ -7,11 +7,13 @@ use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::Place;
 use super::cell::Bits;
 use super::clock::Clock;
 use super::kind::{self, Kind};
 use super::line::Line;
 use super::memory::Memory;
+use super::parts::Part;
 use super::play::Due;
 use super::shared::Shared;
 use super::slot::{Key, Mix, Slot};
@@ -260,18 +262,25 @@ impl State {
         }
     }
 
-    /// Software has read the bits of `lanes`; `value` is what it got.
-    pub fn after_read(&mut self, key: Key, value: u64, lanes: u64) {
+    /// Software has read a part of a register; `value` is what the access gave.
+    pub fn after_read(&mut self, part: &Part, place: &Place, value: u64) {
         self.touched = true;
+        let key = part.key;
         let kind = self.kind(key);
         if kind.cell.fifo.is_some() {
-            self.slot_mut(key).received.pop_front();
-            self.show(key);
+            if place.ends() {
+                self.slot_mut(key).received.pop_front();
+                self.show(key);
+            }
         } else if !kind.cell.pure() {
             let mut bits = self.bits(key);
-            bits.value = self.kind(key).cell.read(bits.value, lanes);
+            bits.value = self.kind(key).cell.read(bits.value, part.lanes);
             self.keep(key, bits);
         }
+        if !place.ends() {
+            return;
+        }
+        let (value, lanes) = (part.all(value, place), part.meant(place));
         let Some(slot) = self.slots.get_mut(&key) else { return };
         let triggered = slot.on_read.clone();
         let mut ready = Vec::new();
@@ -296,22 +305,25 @@ impl State {
         }
     }
 
-    /// Software has written `written` to the bits of `lanes`.
-    pub fn after_write(&mut self, key: Key, written: u64, lanes: u64) {
+    /// Software has written to a part of a register; `value` is what the access took.
+    pub fn after_write(&mut self, part: &Part, place: &Place, value: u64) {
         self.touched = true;
+        let (key, lanes) = (part.key, part.lanes);
+        let written = part.all(value, place);
         let old = self.bits(key);
         let kind = self.kind(key);
         let hidden = kind.cell.hidden & !kind.cell.shown;
         let aliased = kind.aliases.clone();
         let reach = kind.cell.writable() & lanes;
         match kind.cell.fifo {
-            Some(depth) => {
+            Some(depth) if place.ends() => {
                 let slot = self.slots.entry(key).or_default();
                 match depth == 0 || slot.sending() < depth {
-                    true => slot.sent.push_back(written & lanes),
+                    true => slot.sent.push_back(written & part.meant(place)),
                     false => slot.lost += 1,
                 }
             }
+            Some(_) => {}
             None => {
                 let new = kind.cell.written(old, written, lanes);
                 self.keep(key, new);
@@ -321,8 +333,14 @@ impl State {
             self.act_on_alias(key, &name, effect, written, reach);
         }
         let before = old.value & !hidden | old.hidden & hidden;
-        let rules = self.slots.get(&key).map_or(Vec::new(), |slot| slot.on_write.clone());
-        self.set_off(key, rules, lanes, written, before);
+        let Some(slot) = self.slots.get_mut(&key).filter(|slot| !slot.on_write.is_empty()) else { return };
+        if place.begins() {
+            slot.begun = before;
+        }
+        if place.ends() {
+            let (before, rules) = (slot.begun, slot.on_write.clone());
+            self.set_off(key, rules, part.meant(place), written, before);
+        }
     }
 
     /// The world outside has changed a register: `mask` are its bits that may have changed. Of a FIFO, a word came, and

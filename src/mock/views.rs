@@ -37,7 +37,7 @@ impl Views {
     }
 
     fn place(&self, offset: u64) -> Place {
-        Place { region: self.region, offset, word: self.word(), register: None }
+        Place { region: self.region, offset, word: self.word(), register: None, piece: None }
     }
 
     /// What an instruction may reach that begins at this byte, in whole items.
@@ -97,7 +97,7 @@ impl Views {
         let place = self.place(self.items(offset).next().unwrap_or(0));
         let value = self.load(state, place.offset);
         for part in state.read_parts(&place) {
-            state.after_read(part.key, part.of(value, &place), part.lanes);
+            state.after_read(&part, &place, value);
         }
         state.drive();
     }

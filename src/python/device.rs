@@ -223,9 +223,11 @@ impl PyStep {
             (_, None) => format!("anything{times}"),
             (_, Some(found)) => format!("{}{times}", describe(map, op, found, bits)),
         };
-        let place = found.map(|found| (found.region, found.offset, Some(found.register.id)));
-        let what = Expected { op, place, bits, answer: self.answer, text };
-        Ok(Step { what, least: self.least, most: self.most })
+        let accesses = match &found {
+            None => vec![Expected { op, place: None, bits, answer: self.answer }],
+            Some(found) => Expected::of_register(op, found, bits, self.answer),
+        };
+        Ok(Step { accesses, text, least: self.least, most: self.most })
     }
 }
 

@@ -218,7 +218,7 @@ unsafe extern "C" fn read(slf: Object, _: Object) -> Object {
     // SAFETY: CPython has checked that `slf` is a Register.
     let this = unsafe { get::<PyRegister>(slf) };
     let register = &this.register;
-    if !register.readable() || register.region().gated() {
+    if !register.readable() || !register.single() || register.region().gated() {
         return tapped(|| register.read()).map_or(ptr::null_mut(), int);
     }
     // SAFETY: the register's place was checked against the mapping that it keeps.
@@ -234,7 +234,7 @@ unsafe extern "C" fn write(slf: Object, value: Object) -> Object {
     let register = &this.register;
     // SAFETY: `value` is the argument of the call.
     let number = unsafe { number(value) }.filter(|&number| number <= register.word().width.mask());
-    if let Some(number) = number.filter(|_| register.region().gated()) {
+    if let Some(number) = number.filter(|_| register.region().gated() || !register.single()) {
         return tapped(|| register.write(number)).map_or(ptr::null_mut(), |()| none());
     }
     let Some(number) = number.filter(|_| register.writable()) else {
@@ -316,7 +316,7 @@ unsafe fn gather(
 #[inline(always)]
 fn store_fields(this: &PyRegister, mask: u64, bits: u64) -> Option<bool> {
     let register = &this.register;
-    if register.region().gated() {
+    if register.region().gated() || !register.single() {
         return Some(tapped(|| register.modify(mask, bits)).is_some());
     }
     if !register.writable() {
@@ -383,7 +383,7 @@ unsafe extern "C" fn field_get(slf: Object, object: Object, class: Object) -> Ob
         };
         if members.is_some() || !field.named {
             let register = &this.register;
-            let value = if register.region().gated() {
+            let value = if register.region().gated() || !register.single() {
                 match tapped(|| register.read_bits(field.low_mask << field.lsb)) {
                     Some(value) => value,
                     None => return ptr::null_mut(),

@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyIterator, PyList, PySlice};
 
 use super::Model;
 use crate::device::Device;
-use crate::trace::{Op, Record, Trace, fields, line, place, transcript};
+use crate::trace::{Op, Record, Trace, fields, line, lsb, path, transcript};
 
 /// A recording of a device's accesses: a sequence of Access.
 #[pyclass(name = "Trace", module = "devregs", frozen)]
@@ -174,7 +174,7 @@ impl PyAccess {
 
     #[getter]
     fn path(&self) -> Option<String> {
-        (self.record.op != Op::Interrupt).then(|| place(&self.map, &self.record))
+        (self.record.op != Op::Interrupt).then(|| path(&self.map, &self.record))
     }
 
     #[getter]
@@ -199,6 +199,11 @@ impl PyAccess {
     }
 
     #[getter]
+    fn lsb(&self) -> u32 {
+        lsb(&self.map, &self.record)
+    }
+
+    #[getter]
     fn value(&self) -> Option<u64> {
         self.record.fault.is_none().then_some(self.record.value)
     }
@@ -217,8 +222,8 @@ impl PyAccess {
     #[getter]
     fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let decoded = PyDict::new(py);
-        for (field, value, name) in fields(&self.map, &self.record) {
-            if field.mask() & self.record.mask == 0 || self.record.fault.is_some() {
+        for (field, value, name, asked) in fields(&self.map, &self.record) {
+            if !asked || self.record.fault.is_some() {
                 continue;
             }
             match name {

@@ -87,16 +87,17 @@ impl Journal {
         })
     }
 
-    /// Writes a record down on every tape, and adds it to every sum.
+    /// Writes a record of an access down on every tape, and adds what was done to a register, as far as it ends with this
+    /// access, to every sum.
     #[inline(always)]
-    pub fn add(&self, record: &Record) {
+    pub fn add(&self, record: &Record, sum: Option<&Record>) {
         let packed = Packed::new(record, ticks::now());
         let mut listeners = self.listeners.lock();
         for tape in &mut listeners.tapes {
             tape.add(packed);
         }
-        for tally in &listeners.tallies {
-            tally.add(record);
+        if let Some(sum) = sum {
+            listeners.tallies.iter().for_each(|tally| tally.add(sum));
         }
     }
 }

@@ -6,13 +6,14 @@ use std::time::UNIX_EPOCH;
 
 use serde_json::{Map as Object, Value, json};
 
-use super::text::{fields, place};
+use super::text::{Part, fields, path};
 use super::{Op, Record, Trace};
 use crate::access::Fault;
-use crate::map::{Map, Width};
+use crate::map::{BusAccess, Map, Width};
 
-/// The version of the format.
-const VERSION: u64 = 1;
+/// The version of the format: the first one has one record for a register that takes several accesses.
+const VERSION: u64 = 2;
+const FIRST: u64 = 1;
 
 /// A longer line is no recording.
 const LONGEST: u64 = 1 << 20;
@@ -58,9 +59,12 @@ pub(super) fn object(map: &Map, record: &Record) -> Object<String, Value> {
     }
     let region = map.regions.get(record.region).map_or("?", |region| region.name.as_str());
     match record.register {
-        Some(_) => put("path", json!(place(map, record))),
+        Some(_) => put("path", json!(path(map, record))),
         None => put("region", json!(region)),
     };
+    if let Some(part) = Part::of(map, record).filter(|part| part.is_some_of(record)) {
+        put("bits", json!(part.bits(record)));
+    }
     if record.register.is_none() {
         put("offset", json!(format!("{:#x}", record.offset)));
         put("width", json!(record.width.bits()));
@@ -76,7 +80,7 @@ pub(super) fn object(map: &Map, record: &Record) -> Object<String, Value> {
     }
     let decoded: Object<_, _> = fields(map, record)
         .into_iter()
-        .map(|(field, value, name)| {
+        .map(|(field, value, name, _)| {
             (field.name.clone(), name.map_or_else(|| json!(value), |name| json!(name)))
         })
         .collect();
@@ -117,7 +121,7 @@ pub fn load(map: &Map, from: impl Read) -> Result<Recording, String> {
         let Value::Object(object) = value else { return Err(wrong("is no JSON object".into())) };
         match number {
             1 => head(map, &object, &mut recording).map_err(wrong)?,
-            _ => recording.records.push(record(map, &object).map_err(wrong)?),
+            _ => recording.records.extend(record(map, &object).map_err(wrong)?),
         }
     }
     Ok(recording)
@@ -125,8 +129,12 @@ pub fn load(map: &Map, from: impl Read) -> Result<Recording, String> {
 
 fn head(map: &Map, object: &Object<String, Value>, recording: &mut Recording) -> Result<(), String> {
     match object.get("devregs-trace").and_then(Value::as_u64) {
-        Some(VERSION) => {}
-        Some(other) => return Err(format!("is of format {other}, and this devregs reads format {VERSION}")),
+        Some(FIRST..=VERSION) => {}
+        Some(other) => {
+            return Err(format!(
+                "is of format {other}, and this devregs reads the formats {FIRST} to {VERSION}: play it with the devregs that made it, or a later one"
+            ));
+        }
         None => return Err("does not say \"devregs-trace\": this is no recording".into()),
     }
     let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default().to_string();
@@ -143,7 +151,8 @@ fn head(map: &Map, object: &Object<String, Value>, recording: &mut Recording) ->
     }
 }
 
-fn record(map: &Map, object: &Object<String, Value>) -> Result<Record, String> {
+/// The records of a line: one, or those of a whole register that takes several accesses.
+fn record(map: &Map, object: &Object<String, Value>) -> Result<Vec<Record>, String> {
     let op = object.get("op").and_then(Value::as_str).unwrap_or_default();
     let op = match op {
         "read" => Op::Read,
@@ -165,12 +174,27 @@ fn record(map: &Map, object: &Object<String, Value>) -> Result<Record, String> {
     };
     if op == Op::Interrupt {
         record.value = object.get("count").and_then(Value::as_u64).ok_or("has no \"count\"")?;
-        return Ok(record);
+        return Ok(vec![record]);
     }
+    let mut accesses = Vec::new();
     if let Some(path) = object.get("path").and_then(Value::as_str) {
         let found = map.resolve(path).map_err(|error| error.to_string())?;
         (record.region, record.offset) = (found.region, found.offset);
         (record.register, record.width) = (Some(found.register.id), found.register.width);
+        accesses = found.register.accesses();
+        if let Some(bits) = object.get("bits").and_then(Value::as_str) {
+            let of =
+                |access: &BusAccess| format!("{}:{}", access.shift + access.width.bits() - 1, access.shift);
+            let access = accesses.iter().find(|access| of(access) == bits).ok_or_else(|| {
+                let known: Vec<_> = accesses.iter().map(of).collect();
+                format!(
+                    "no access of {path} carries the bits {bits}: its accesses are {}",
+                    known.join(" and ")
+                )
+            })?;
+            (record.offset, record.width) = (record.offset + access.offset, access.width);
+            accesses.clear();
+        }
     } else {
         let region =
             object.get("region").and_then(Value::as_str).ok_or("has neither \"path\" nor \"region\"")?;
@@ -183,13 +207,30 @@ fn record(map: &Map, object: &Object<String, Value>) -> Result<Record, String> {
     if let Some(signal) = object.get("signal").and_then(Value::as_i64) {
         let code = object.get("code").and_then(Value::as_i64).unwrap_or(0);
         record.fault = Some(Fault { signal: signal as i32, code: code as i32 });
-        return Ok(record);
+        // Which of several accesses met it is not known: the first one ends a read or a write just as well.
+        return Ok(match accesses.first() {
+            Some(first) => vec![part(&record, first)],
+            None => vec![record],
+        });
     }
     record.value = hex(object, "value")?.ok_or("has no \"value\"")?;
     record.mask = hex(object, "mask")?.unwrap_or(record.width.mask());
     match record.value > record.width.mask() {
         true => Err(format!("{:#x} does not fit {} bits", record.value, record.width.bits())),
-        false => Ok(record),
+        false if accesses.is_empty() => Ok(vec![record]),
+        false => Ok(accesses.iter().map(|access| part(&record, access)).collect()),
+    }
+}
+
+/// One access of those that a whole register takes.
+fn part(whole: &Record, access: &BusAccess) -> Record {
+    let cut = |bits: u64| bits >> access.shift & access.width.mask();
+    Record {
+        offset: whole.offset + access.offset,
+        width: access.width,
+        value: cut(whole.value),
+        mask: cut(whole.mask),
+        ..*whole
     }
 }
 

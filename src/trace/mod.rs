@@ -17,7 +17,7 @@ pub use json::{Recording, load};
 pub(crate) use script::describe;
 pub use script::{Answer, Expected, Script, Step};
 pub use tally::Tally;
-pub use text::{fields, line, place, side_by_side, transcript};
+pub use text::{fields, line, lsb, path, side_by_side, transcript};
 
 use journal::Tape;
 use packed::Packed;
@@ -45,15 +45,15 @@ pub struct Record {
     pub op: Op,
     /// The index of the region in the map.
     pub region: usize,
-    /// In bytes from the start of the region.
+    /// Of the access, in bytes from the start of the region.
     pub offset: u64,
-    /// How wide.
+    /// How wide the access is: less than the register where that takes several.
     pub width: Width,
     /// The number of the register in the map; None for an access by offset.
     pub register: Option<u32>,
-    /// What was read or written.
+    /// What was read or written by this access.
     pub value: u64,
-    /// The bits that were asked for, or meant.
+    /// Its bits that were asked for, or meant.
     pub mask: u64,
     /// The fault it met; the value then means nothing.
     pub fault: Option<Fault>,

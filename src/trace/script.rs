@@ -3,9 +3,9 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::text::{Part, line, side_by_side};
 #[cfg(feature = "python")]
 use super::text::{decoded, number};
-use super::text::{line, side_by_side};
 use super::{Op, Record};
 use crate::access::Fault;
 #[cfg(feature = "python")]
@@ -23,15 +23,38 @@ pub struct Expected {
     pub bits: (u64, u64),
     /// What a read gives, in place of what the device would.
     pub answer: Option<u64>,
-    /// How a person calls it.
-    pub text: String,
 }
 
-/// An expected access, and how often it may come in a row.
+/// Where in the steps the accesses so far have led.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct State {
+    step: usize,
+    /// How often the step came, this time included.
+    count: u64,
+    /// How many accesses of this time were made; 0 where all were.
+    made: usize,
+}
+
+impl State {
+    /// The access that leads here.
+    fn access<'a>(&self, steps: &'a [Step]) -> &'a Expected {
+        let accesses = &steps[self.step].accesses;
+        &accesses[self.made.checked_sub(1).unwrap_or(accesses.len() - 1)]
+    }
+
+    /// What a fault ends has no more accesses.
+    fn after(self, record: &Record) -> State {
+        if record.fault.is_some() { State { made: 0, ..self } } else { self }
+    }
+}
+
+/// What is expected, and how often it may come in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What.
-    pub what: Expected,
+    /// The accesses it takes, in their order: several for a register that the bus carries in as many.
+    pub accesses: Vec<Expected>,
+    /// How a person calls it.
+    pub text: String,
     /// At least so often.
     pub least: u64,
     /// At most so often; None is without end.
@@ -63,8 +86,8 @@ pub struct Script {
 
 #[derive(Debug)]
 enum Kind {
-    /// A pattern: where in it the accesses so far may have led, as the step and how often it came.
-    Steps { steps: Vec<Step>, at: Vec<(usize, u64)> },
+    /// A pattern, and where in it the accesses so far may have led.
+    Steps { steps: Vec<Step>, at: Vec<State> },
     /// A recording, and the next of its records.
     Replay { records: Vec<Record>, next: usize },
 }
@@ -75,7 +98,7 @@ const SHOWN: usize = 8;
 impl Script {
     /// Expects these steps in their order, and nothing else.
     pub fn expect(map: Arc<Map>, steps: Vec<Step>) -> Script {
-        Script::new(map, Kind::Steps { steps, at: vec![(0, 0)] })
+        Script::new(map, Kind::Steps { steps, at: vec![State { step: 0, count: 0, made: 0 }] })
     }
 
     /// Plays a recording back. A register that was read several times in a row may be read more often or less, for a
@@ -97,11 +120,8 @@ impl Script {
     pub fn answer(&mut self, asked: &Record) -> Answer {
         match &mut self.kind {
             Kind::Steps { steps, at } => {
-                let fits = at.iter().flat_map(|state| ways(steps, *state)).find(|(step, _)| {
-                    let what = &steps[*step].what;
-                    what.fits(asked, true)
-                });
-                let answer = fits.and_then(|(step, _)| steps[step].what.answer);
+                let mut ways = at.iter().flat_map(|state| ways(steps, *state)).map(|way| way.access(steps));
+                let answer = ways.find(|what| what.fits(asked, true)).and_then(|what| what.answer);
                 answer.map_or(Answer::Device, Answer::Value)
             }
             Kind::Replay { records, next } => match recorded(&self.map, records, *next, asked) {
@@ -125,8 +145,9 @@ impl Script {
                 let (mut to, mut seen) = (Vec::new(), HashSet::new());
                 for state in at.iter() {
                     for way in ways(steps, *state) {
-                        if steps[way.0].what.fits(made, false) && seen.insert(way) {
-                            to.push(way);
+                        let after = way.after(made);
+                        if way.access(steps).fits(made, false) && seen.insert(after) {
+                            to.push(after);
                         }
                     }
                 }
@@ -135,7 +156,7 @@ impl Script {
                     return Err(self.deviation(wanted, line(&self.map, made)));
                 }
                 *at = to;
-                steps[at[0].0].what.text.clone()
+                steps[at[0].step].text.clone()
             }
             Kind::Replay { records, next } => {
                 let found = recorded(&self.map, records, *next, made);
@@ -163,9 +184,10 @@ impl Script {
         }
         let wanted = match &self.kind {
             Kind::Steps { steps, at } => {
-                let done = |(step, count): &(usize, u64)| {
+                let done = |&State { step, count, made }: &State| {
                     let rest = steps.get(step + 1..).unwrap_or_default();
-                    steps.get(*step).is_none_or(|step| *count >= step.least)
+                    made == 0
+                        && steps.get(step).is_none_or(|step| count >= step.least)
                         && rest.iter().all(|step| step.least == 0)
                 };
                 if at.iter().any(done) {
@@ -203,6 +225,24 @@ impl Script {
 }
 
 impl Expected {
+    /// The accesses that a read or a write of a register takes. `bits` and `answer` are of all of it.
+    #[cfg(feature = "python")]
+    pub(crate) fn of_register(
+        op: Option<Op>,
+        found: &Found<'_>,
+        bits: (u64, u64),
+        answer: Option<u64>,
+    ) -> Vec<Expected> {
+        let accesses = found.register.accesses().into_iter();
+        accesses
+            .map(|access| {
+                let cut = |value: u64| value >> access.shift & access.width.mask();
+                let place = Some((found.region, found.offset + access.offset, Some(found.register.id)));
+                Expected { op, place, bits: (cut(bits.0), cut(bits.1)), answer: answer.map(cut) }
+            })
+            .collect()
+    }
+
     /// `ahead`: the access is not made yet, and the value of a read not known.
     fn fits(&self, made: &Record, ahead: bool) -> bool {
         let place = |(region, offset, register): (usize, u64, Option<u32>)| {
@@ -214,20 +254,27 @@ impl Expected {
     }
 }
 
-/// The states one more access may lead to: this step once more, or the next that must come and those optional before it.
-fn ways(steps: &[Step], (step, count): (usize, u64)) -> Vec<(usize, u64)> {
+/// The states one more access may lead to: the rest of this step, or it once more, or the next that must come and those
+/// optional before it.
+fn ways(steps: &[Step], State { step, count, made }: State) -> Vec<State> {
     let mut ways = Vec::new();
     let Some(now) = steps.get(step) else { return ways };
-    match now.most {
-        Some(most) if count < most => ways.push((step, count + 1)),
-        Some(_) => {}
-        // Without end, it counts no further than matters: or else there were ever more states to be in.
-        None => ways.push((step, (count + 1).min(now.least.max(1)))),
+    let next = |made: usize, of: &Step| if made + 1 == of.accesses.len() { 0 } else { made + 1 };
+    if made > 0 {
+        ways.push(State { step, count, made: next(made, now) });
+        return ways;
     }
+    let again = match now.most {
+        Some(most) if count < most => Some(count + 1),
+        Some(_) => None,
+        // Without end, it counts no further than matters: or else there were ever more states to be in.
+        None => Some((count + 1).min(now.least.max(1))),
+    };
+    ways.extend(again.map(|count| State { step, count, made: next(0, now) }));
     if count >= now.least {
         for (index, later) in steps.iter().enumerate().skip(step + 1) {
             if later.most != Some(0) {
-                ways.push((index, 1));
+                ways.push(State { step: index, count: 1, made: next(0, later) });
             }
             if later.least > 0 {
                 break;
@@ -238,20 +285,20 @@ fn ways(steps: &[Step], (step, count): (usize, u64)) -> Vec<(usize, u64)> {
 }
 
 /// What may come next, in words.
-fn wanted(steps: &[Step], at: &[(usize, u64)]) -> String {
+fn wanted(steps: &[Step], at: &[State]) -> String {
     let mut texts: Vec<&str> = Vec::new();
     for state in at {
-        for (step, _) in ways(steps, *state) {
-            if !texts.contains(&steps[step].what.text.as_str()) {
-                texts.push(&steps[step].what.text);
+        for way in ways(steps, *state) {
+            if !texts.contains(&steps[way.step].text.as_str()) {
+                texts.push(&steps[way.step].text);
             }
         }
     }
     if texts.is_empty() { "nothing more".into() } else { texts.join(" | ") }
 }
 
-/// The record that answers an access: the next one, or, in a row of reads of one register, the last again or the one
-/// behind the row.
+/// The record that answers an access: the next one, or, in a row of reads of one register, the last read again or what
+/// is behind the row.
 fn recorded(map: &Map, records: &[Record], next: usize, made: &Record) -> Option<usize> {
     let same = |record: &Record| record.op == made.op && (record.op == Op::Interrupt || alike(record, made));
     if records.get(next).is_some_and(same) {
@@ -261,12 +308,31 @@ fn recorded(map: &Map, records: &[Record], next: usize, made: &Record) -> Option
     if last.op != Op::Read || !repeatable(map, last) {
         return None;
     }
-    if same(last) {
-        return Some(next - 1);
+    // A read may be several accesses.
+    let read = accesses(map, last);
+    let begin =
+        next.checked_sub(read).filter(|begin| records[*begin..next].iter().all(|one| beside(map, one, last)));
+    let begin = begin.unwrap_or(next - 1);
+    if let Some(again) = (begin..next).find(|index| same(&records[*index])) {
+        return Some(again);
     }
-    let skipped =
-        records[next..].iter().take_while(|record| record.op == Op::Read && alike(record, last)).count();
+    let skipped = records[next..].iter().take_while(|record| beside(map, record, last)).count();
     records.get(next + skipped).filter(|record| same(record)).map(|_| next + skipped)
+}
+
+/// How many accesses a read takes that one of them is of.
+fn accesses(map: &Map, record: &Record) -> usize {
+    match Part::of(map, record) {
+        Some(part) if part.is_some_of(record) => part.register.accesses().len(),
+        _ => 1,
+    }
+}
+
+/// Whether two accesses are reads of one place, or of one register that takes several.
+fn beside(map: &Map, one: &Record, other: &Record) -> bool {
+    let whole = |record: &Record| Part::of(map, record).map(|part| (part.register.id, part.start));
+    let parts = || one.region == other.region && one.register.is_some() && whole(one) == whole(other);
+    one.op == Op::Read && other.op == Op::Read && (alike(one, other) || parts())
 }
 
 /// Whether two accesses are of one place.

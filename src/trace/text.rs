@@ -3,42 +3,92 @@
 use super::{Op, Record};
 use crate::map::{Field, Map, Register};
 
-/// The register of a record.
-fn register<'a>(map: &'a Map, record: &Record) -> Option<&'a Register> {
-    let id = record.register?;
-    let mut found = None;
-    let end = record.offset + record.width.bytes() as u64;
-    map.regions.get(record.region)?.each_in(record.offset..end, &mut |register, _| {
-        if register.id == id {
-            found = Some(register);
-        }
-    });
-    found
+/// What an access is of the register that was meant.
+pub(super) struct Part<'a> {
+    pub register: &'a Register,
+    /// Where the register begins, in bytes from the start of the region.
+    pub start: u64,
+    /// The register's bit that is the lowest one of the access.
+    pub shift: u32,
+}
+
+impl<'a> Part<'a> {
+    /// None for an access by offset.
+    pub fn of(map: &'a Map, record: &Record) -> Option<Part<'a>> {
+        let id = record.register?;
+        let mut found: Option<Part<'a>> = None;
+        let end = record.offset + record.width.bytes() as u64;
+        map.regions.get(record.region)?.each_in(record.offset..end, &mut |register, start| {
+            if register.id != id {
+                return;
+            }
+            let access = register
+                .accesses()
+                .into_iter()
+                .find(|access| start + access.offset == record.offset && access.width == record.width);
+            if let Some(access) = access {
+                found = Some(Part { register, start, shift: access.shift });
+            } else if start == record.offset && register.width == record.width {
+                found = Some(Part { register, start, shift: 0 });
+            }
+        });
+        found
+    }
+
+    /// Whether the access is not all of the register.
+    pub fn is_some_of(&self, record: &Record) -> bool {
+        record.width != self.register.width
+    }
+
+    /// `63:32`: the register's bits that the access carries.
+    pub fn bits(&self, record: &Record) -> String {
+        format!("{}:{}", self.shift + record.width.bits() - 1, self.shift)
+    }
 }
 
 /// `CH[3].CTRL`, or `regs+0x10` where no register is meant.
-pub fn place(map: &Map, record: &Record) -> String {
-    let named = record.register.and_then(|id| map.path_of(record.region, id, record.offset));
+pub fn path(map: &Map, record: &Record) -> String {
+    let part = Part::of(map, record);
+    let named = part.and_then(|part| map.path_of(record.region, part.register.id, part.start));
     named.unwrap_or_else(|| {
         let region = map.regions.get(record.region).map_or("?", |region| region.name.as_str());
         format!("{region}+{:#x}", record.offset)
     })
 }
 
-/// The fields of a record, each with its number and the name the map has for that.
-pub fn fields<'a>(map: &'a Map, record: &Record) -> Vec<(&'a Field, u64, Option<&'a str>)> {
-    let Some(register) = register(map, record) else { return Vec::new() };
+/// The register's bit that is the lowest one of the access.
+pub fn lsb(map: &Map, record: &Record) -> u32 {
+    Part::of(map, record).map_or(0, |part| part.shift)
+}
+
+/// The same with the bits that the access carries, where it is not all of the register: `COUNT[63:32]`.
+fn place(map: &Map, record: &Record) -> String {
+    let bits = match Part::of(map, record).filter(|part| part.is_some_of(record)) {
+        Some(part) => format!("[{}]", part.bits(record)),
+        None => String::new(),
+    };
+    format!("{}{bits}", path(map, record))
+}
+
+/// The fields that an access carries, each with its number, the name the map has for that, and whether one of its bits
+/// was asked for, or meant.
+pub fn fields<'a>(map: &'a Map, record: &Record) -> Vec<(&'a Field, u64, Option<&'a str>, bool)> {
+    let Some(Part { register, shift, .. }) = Part::of(map, record) else { return Vec::new() };
     let write = record.op == Op::Write;
-    let usable = |field: &&Field| if write { field.access.writable() } else { field.access.readable() };
+    let carried = record.width.mask() << shift;
+    let usable = |field: &&Field| {
+        let usable = if write { field.access.writable() } else { field.access.readable() };
+        usable && field.mask() & !carried == 0
+    };
     register
         .fields
         .iter()
         .filter(usable)
         .map(|field| {
-            let value = (record.value & field.mask()) >> field.lsb;
+            let value = (record.value << shift & field.mask()) >> field.lsb;
             let names = if write { field.names_for_write() } else { &field.values };
             let name = names.iter().find(|known| known.value == value).map(|known| known.name.as_str());
-            (field, value, name)
+            (field, value, name, field.mask() & record.mask << shift != 0)
         })
         .collect()
 }
@@ -51,11 +101,11 @@ pub fn line(map: &Map, record: &Record) -> String {
         Op::Interrupt if record.value == 0 => return "irq    none in time".into(),
         Op::Interrupt => return format!("irq    {} event{}", record.value, plural(record.value)),
     };
-    let path = place(map, record);
+    let place = place(map, record);
     if let Some(fault) = record.fault {
-        return format!("{what}  {path}  failed: signal {}", fault.signal);
+        return format!("{what}  {place}  failed: signal {}", fault.signal);
     }
-    format!("{what}  {path}  {}{}", number(record.value, record.width.bits()), decoded(map, record))
+    format!("{what}  {place}  {}{}", number(record.value, record.width.bits()), decoded(map, record))
 }
 
 /// `  EN=1 MODE=FAST`: the fields asked for or meant; empty without any.
@@ -64,8 +114,8 @@ pub(super) fn decoded(map: &Map, record: &Record) -> String {
     let shown: Vec<_> = fields(map, record)
         .into_iter()
         // Of a whole register what is 0 says little; of some fields each was asked for.
-        .filter(|(field, value, _)| if all { *value != 0 } else { field.mask() & record.mask != 0 })
-        .map(|(field, value, name)| match name {
+        .filter(|(_, value, _, asked)| if all { *value != 0 } else { *asked })
+        .map(|(field, value, name, _)| match name {
             Some(name) => format!("{}={name}", field.name),
             None if value < 10 => format!("{}={value}", field.name),
             None => format!("{}={value:#x}", field.name),

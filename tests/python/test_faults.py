@@ -54,7 +54,7 @@ def test_a_fault_is_a_bus_error_that_says_where(broken):
         (lambda d: d.CTRL.modify({"EN": 1}), False, 32),
         (lambda d: d.CTRL.wait(EN=1), False, 32),
         (lambda d: d.BIG.read(), False, 64),
-        (lambda d: d.BIGSPLIT.write(1), True, 64),
+        (lambda d: d.BIGSPLIT.write(1), True, 32),
         (lambda d: d.HALF.read(), False, 16),
         (lambda d: d.SMALL[0].write(1), True, 8),
         (lambda d: d.SMALL[0].read(), False, 8),

@@ -298,7 +298,7 @@ def test_a_recording_is_json_lines_that_a_person_can_read(recorded):
     lines = [
         json.loads(line) for line in Path(recorded.removeprefix("replay:")).read_text().splitlines()
     ]
-    assert lines[0]["devregs-trace"] == 1
+    assert lines[0]["devregs-trace"] == 2
     assert (lines[0]["map"], lines[0]["source"], lines[0]["irq"]) == ("kit", "mock:", True)
     assert {**lines[2], "t": 0} == {
         "t": 0,
@@ -319,7 +319,7 @@ def test_a_recording_is_json_lines_that_a_person_can_read(recorded):
             lambda lines: [lines[0].replace('"kit"', '"kat"')],
             'line 1: the recording is of a "kat", and the map',
         ),
-        (lambda lines: [lines[0].replace(":1,", ":9,", 1)], "is of format 9"),
+        (lambda lines: [lines[0].replace(":2,", ":9,", 1)], "is of format 9"),
         (lambda lines: [*lines[:2], "nonsense"], "line 3: is no JSON"),
         (lambda lines: [*lines[:2], "[]"], "line 3: is no JSON object"),
         (

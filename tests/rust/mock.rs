@@ -141,10 +141,9 @@ fn only_expected_accesses_pass() -> Result<()> {
         place: Some((place.region, place.offset, Some(place.register))),
         bits: (0xf0, 0x20),
         answer: None,
-        text: "write  CTRL  MODE=2".into(),
     };
-    let script =
-        || Script::expect(device.map().clone(), vec![Step { what: what.clone(), least: 1, most: Some(2) }]);
+    let step = Step { accesses: vec![what], text: "write  CTRL  MODE=2".into(), least: 1, most: Some(2) };
+    let script = || Script::expect(device.map().clone(), vec![step.clone()]);
     device.set_script(Some(script()));
     assert!(device.finish_script().is_err());
     device.set_script(Some(script()));
