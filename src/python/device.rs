@@ -11,6 +11,7 @@ use super::group::{GroupSeed, PyGroup, place};
 use super::hardware::PyMock;
 use super::hot::set_slot;
 use super::interrupt::PyInterrupt;
+use super::keep::Keep;
 use super::map::PyMap;
 use super::region::{PyRegion, PyRegions};
 use super::trace::PyTrace;
@@ -25,6 +26,7 @@ struct DeviceSeed {
     device: Arc<Device>,
     map: Py<PyMap>,
     group: Py<GroupSeed>,
+    keep: Keep,
 }
 
 /// An open device. Its registers and groups are attributes.
@@ -34,7 +36,7 @@ pub(crate) struct PyDevice {
     map: Py<PyMap>,
     regions: Py<PyRegions>,
     interrupt: Py<PyInterrupt>,
-    mock: Option<Py<PyMock>>,
+    keep: Keep,
 }
 
 impl PyDevice {
@@ -52,13 +54,14 @@ impl PyDevice {
         })?;
         let seed = seed.get();
         let device = seed.device.clone();
-        let regions = device.regions().iter().map(|region| Py::new(py, PyRegion(region.clone())));
+        let keep = || seed.keep.clone_ref(py);
+        let regions = device.regions().iter();
+        let regions = regions.map(|region| Py::new(py, PyRegion::new(region.clone(), keep())));
         let regions = Py::new(py, PyRegions(regions.collect::<PyResult<_>>()?))?;
-        let interrupt = Py::new(py, PyInterrupt::new(device.clone()))?;
+        let interrupt = Py::new(py, PyInterrupt::new(device.clone(), keep()))?;
         let group = PyGroup::from_seed(py, seed.group.bind(py).as_any())?;
-        let mock = device.mock().map(|mock| Py::new(py, PyMock::new(mock.clone(), device.map().clone())));
         let map = seed.map.clone_ref(py);
-        let this = PyDevice { device, map, regions, interrupt, mock: mock.transpose()? };
+        let this = PyDevice { device, map, regions, interrupt, keep: keep() };
         Ok(PyClassInitializer::from(group).add_subclass(this))
     }
 
@@ -91,15 +94,15 @@ impl PyDevice {
     /// it says so.
     #[getter]
     fn hw<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let mock = slf.get().mock.as_ref();
+        let mock = slf.get().keep.mock();
         slf.py().import("devregs.hardware")?.getattr("Hardware")?.call1((slf, mock))
     }
 
     #[pyo3(signature = (limit = None))]
-    fn trace(&self, limit: Option<&Bound<'_, PyAny>>) -> PyResult<PyTrace> {
+    fn trace(&self, py: Python<'_>, limit: Option<&Bound<'_, PyAny>>) -> PyResult<PyTrace> {
         let at = || format!("{}.trace(): how many accesses to keep", self.name());
         let limit = limit.map(|limit| values::number(limit, usize::BITS, &at)).transpose()?;
-        Ok(PyTrace::new(self.device.clone(), limit.map(|limit| limit as usize)))
+        Ok(PyTrace::new(self.device.clone(), self.keep.clone_ref(py), limit.map(|limit| limit as usize)))
     }
 
     /// Only these accesses, in this order; None ends that. See `devregs.testing`.
@@ -148,7 +151,7 @@ impl PyDevice {
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.device.close().map_err(Failed)?;
-        if let Some(mock) = &self.mock {
+        if let Some(mock) = self.keep.mock() {
             mock.bind(py).get().remove_hooks();
         }
         Ok(())
@@ -171,7 +174,9 @@ impl PyDevice {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.mock)
+        self.keep.traverse(&visit)?;
+        visit.call(&self.regions)?;
+        visit.call(&self.interrupt)
     }
 
     fn __repr__(&self) -> String {
@@ -235,14 +240,16 @@ impl PyStep {
 pub(super) fn wrap<'py>(map: Bound<'py, PyMap>, device: Device) -> PyResult<Bound<'py, PyAny>> {
     let py = map.py();
     let classes = map.get().classes(py)?.clone();
+    let mock = device.mock().map(|mock| Py::new(py, PyMock::new(mock.clone(), device.map().clone())));
+    let keep = Keep::new(mock.transpose()?);
     let mut parts = Vec::with_capacity(classes.parts.len());
     for (index, shape) in &classes.parts {
         let region = &device.regions()[*index];
-        parts.push((shape.name.clone(), place(py, shape, region, 0, "")?.unbind()));
+        parts.push((shape.name.clone(), place(py, shape, region, &keep, 0, "")?.unbind()));
     }
     let filled: Vec<_> = parts.iter().map(|(_, object)| object.clone_ref(py)).collect();
     let group = GroupSeed { label: device.map().name.clone(), path: String::new(), parts };
-    let seed = DeviceSeed { device: Arc::new(device), map: map.unbind(), group: Py::new(py, group)? };
+    let seed = DeviceSeed { device: Arc::new(device), map: map.unbind(), group: Py::new(py, group)?, keep };
     let device = classes.ty.bind(py).call1((seed,))?;
     for ((_, shape), object) in classes.parts.iter().zip(filled) {
         if let Some(attribute) = &shape.attribute {

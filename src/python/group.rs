@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::exceptions::{PyAttributeError, PyIndexError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PySlice};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::classes::{Kind, Shape};
 use super::errors::Failed;
 use super::hot::set_slot;
+use super::keep::{Keep, visit_all};
 use super::names;
 use super::register::{PyRegister, RegisterSeed};
 use crate::device::{Region, Register};
@@ -89,6 +91,10 @@ struct Registers(Mutex<Vec<(Py<PyAny>, u64)>>);
 
 #[pymethods]
 impl Registers {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit_all(&self.0, |path| path.iter().try_for_each(|(holder, _)| visit.call(holder)))
+    }
+
     fn __iter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
@@ -126,6 +132,10 @@ impl PyGroup {
     #[new]
     fn new(py: Python<'_>, seed: &Bound<'_, PyAny>) -> PyResult<PyGroup> {
         PyGroup::from_seed(py, seed)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.parts.iter().try_for_each(|(_, part)| visit.call(part))
     }
 
     #[getter]
@@ -193,6 +203,7 @@ pub(crate) struct PyArray {
     path: String,
     shape: Arc<Shape>,
     region: Arc<Region>,
+    keep: Keep,
     /// Of the first element, in bytes from the start of the region.
     offset: u64,
     made: Mutex<HashMap<u64, Py<PyAny>>>,
@@ -219,7 +230,8 @@ impl PyArray {
             return Ok(element.bind(py).clone());
         }
         let offset = self.offset + index * array.stride;
-        let new = element(py, &self.shape, &self.region, offset, format!("{}[{index}]", self.path))?;
+        let path = format!("{}[{index}]", self.path);
+        let new = element(py, &self.shape, &self.region, &self.keep, offset, path)?;
         let mut made = made();
         if made.len() >= MOST_KEPT {
             return Ok(new);
@@ -231,6 +243,11 @@ impl PyArray {
 
 #[pymethods]
 impl PyArray {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.keep.traverse(&visit)?;
+        visit_all(&self.made, |made| made.values().try_for_each(|element| visit.call(element)))
+    }
+
     #[getter]
     fn path(&self) -> &str {
         &self.path
@@ -282,16 +299,17 @@ pub(crate) fn place<'py>(
     py: Python<'py>,
     shape: &Arc<Shape>,
     region: &Arc<Region>,
+    keep: &Keep,
     base: u64,
     prefix: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
     let path = format!("{prefix}{}", shape.name);
     let offset = base + shape.offset;
     if shape.array.is_none() {
-        return element(py, shape, region, offset, path);
+        return element(py, shape, region, keep, offset, path);
     }
-    let array =
-        PyArray { path, shape: shape.clone(), region: region.clone(), offset, made: Mutex::default() };
+    let (shape, region, keep) = (shape.clone(), region.clone(), keep.clone_ref(py));
+    let array = PyArray { path, shape, region, keep, offset, made: Mutex::default() };
     Ok(Bound::new(py, array)?.into_any())
 }
 
@@ -299,19 +317,21 @@ fn element<'py>(
     py: Python<'py>,
     shape: &Arc<Shape>,
     region: &Arc<Region>,
+    keep: &Keep,
     offset: u64,
     path: String,
 ) -> PyResult<Bound<'py, PyAny>> {
     match &shape.kind {
         Kind::Register(shared) => {
             let register = Register::new(region.clone(), shared.class.clone(), offset, path);
-            shape.ty.bind(py).call1((RegisterSeed { register, shared: shared.clone() },))
+            let seed = RegisterSeed { register, shared: shared.clone(), keep: keep.clone_ref(py) };
+            shape.ty.bind(py).call1((seed,))
         }
         Kind::Group(shapes) => {
             let prefix = format!("{path}.");
             let parts = shapes
                 .iter()
-                .map(|part| Ok((part.name.clone(), place(py, part, region, offset, &prefix)?.unbind())))
+                .map(|part| Ok((part.name.clone(), place(py, part, region, keep, offset, &prefix)?.unbind())))
                 .collect::<PyResult<Vec<_>>>()?;
             let filled: Vec<_> = shapes
                 .iter()

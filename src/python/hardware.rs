@@ -1,6 +1,6 @@
 //! `Mock`: the hardware's side of a mocked device.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
@@ -10,6 +10,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::Model;
 use super::errors::Failed;
+use super::keep::Hooks;
 use super::register::named;
 use super::values;
 use crate::error::{Error, SourceError};
@@ -21,13 +22,13 @@ use crate::mock::{Gone, Hook, HookError, LONGEST, Mock, SyncError};
 pub(crate) struct PyMock {
     mock: Arc<Mock>,
     map: Model,
-    /// The hooks, for the collector: the mock holds the same references.
-    hooks: Mutex<Vec<Arc<Py<PyAny>>>>,
+    /// The mock has them only weakly.
+    hooks: Hooks,
 }
 
 impl PyMock {
     pub fn new(mock: Arc<Mock>, map: Model) -> PyMock {
-        PyMock { mock, map, hooks: Mutex::default() }
+        PyMock { mock, map, hooks: Hooks::default() }
     }
 
     fn target(&self, path: &str) -> PyResult<Target> {
@@ -66,9 +67,10 @@ impl PyMock {
     /// A hook that answers with numbers of so many bits.
     fn hook(&self, function: Py<PyAny>, path: &str, bits: u32) -> Hook {
         let at = format!("{}.{path}: what a hook returned", self.map.name);
-        let function = Arc::new(function);
-        self.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(function.clone());
+        let function = self.hooks.add(function);
         Arc::new(move |value| {
+            // The collector has taken it, and with it all that could make this access, or is about to.
+            let Some(function) = function.upgrade() else { return Ok(None) };
             Python::attach(|py| {
                 let ended = Ended;
                 let number = function.bind(py).call1((value,)).and_then(|answer| match answer.is_none() {
@@ -139,8 +141,7 @@ impl PyMock {
 
     pub fn remove_hooks(&self) {
         self.mock.remove_hooks();
-        let taken = std::mem::take(&mut *self.hooks.lock().unwrap_or_else(PoisonError::into_inner));
-        drop(taken);
+        self.hooks.clear();
     }
 
     /// A rule from keyword arguments, or from the text of a map; or both.
@@ -231,15 +232,12 @@ impl PyMock {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // Never waits: the collector may run where the list is held, and then finds the hooks the next time.
-        match self.hooks.try_lock() {
-            Ok(hooks) => hooks.iter().try_for_each(|hook| visit.call(&**hook)),
-            Err(_) => Ok(()),
-        }
+        self.hooks.traverse(&visit)
     }
 
     fn __clear__(&self) {
-        self.remove_hooks();
+        // The mock's own list is behind a lock, and has them only weakly.
+        self.hooks.clear();
     }
 }
 

@@ -4,8 +4,10 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::errors::Failed;
+use super::keep::Keep;
 use super::values;
 use crate::device::Device;
 use crate::error::Error;
@@ -16,11 +18,12 @@ use crate::source::Interrupt;
 #[pyclass(name = "Interrupt", module = "devregs", frozen)]
 pub(crate) struct PyInterrupt {
     device: Arc<Device>,
+    keep: Keep,
 }
 
 impl PyInterrupt {
-    pub fn new(device: Arc<Device>) -> PyInterrupt {
-        PyInterrupt { device }
+    pub fn new(device: Arc<Device>, keep: Keep) -> PyInterrupt {
+        PyInterrupt { device, keep }
     }
 
     fn get(&self) -> Result<&Interrupt, Failed> {
@@ -30,6 +33,10 @@ impl PyInterrupt {
 
 #[pymethods]
 impl PyInterrupt {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.keep.traverse(&visit)
+    }
+
     #[getter]
     fn count(&self) -> u32 {
         self.device.interrupt().map_or(0, |interrupt| interrupt.count())

@@ -10,6 +10,7 @@ mod group;
 mod hardware;
 mod hot;
 mod interrupt;
+mod keep;
 mod map;
 mod region;
 mod register;

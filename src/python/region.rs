@@ -10,8 +10,10 @@ use pyo3::exceptions::{PyAttributeError, PyBufferError, PyKeyError, PyTypeError}
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyMemoryView};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::errors::Failed;
+use super::keep::Keep;
 use super::register::access_name;
 use super::{PYBUF_READ, PYBUF_WRITE, names, values};
 use crate::device::Region;
@@ -20,16 +22,23 @@ use crate::map::{ByteOrder, Width};
 
 /// A span of a device with one access right.
 #[pyclass(name = "Region", module = "devregs", frozen)]
-pub(crate) struct PyRegion(pub Arc<Region>);
+pub(crate) struct PyRegion {
+    region: Arc<Region>,
+    keep: Keep,
+}
 
 impl PyRegion {
+    pub fn new(region: Arc<Region>, keep: Keep) -> PyRegion {
+        PyRegion { region, keep }
+    }
+
     /// Where a block begins, and the width of its words.
     fn block(
         &self,
         offset: Option<&Bound<'_, PyAny>>,
         width: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<(u64, Option<Width>)> {
-        let at = || self.0.at();
+        let at = || self.region.at();
         let offset = offset.map_or(Ok(0), |offset| values::offset(offset, &at))?;
         Ok((offset, values::width(width, &at)?))
     }
@@ -39,32 +48,32 @@ impl PyRegion {
 impl PyRegion {
     #[getter]
     fn name(&self) -> &str {
-        &self.0.info().name
+        &self.region.info().name
     }
 
     #[getter]
     fn offset(&self) -> u64 {
-        self.0.info().offset
+        self.region.info().offset
     }
 
     #[getter]
     fn size(&self) -> u64 {
-        self.0.info().size
+        self.region.info().size
     }
 
     #[getter]
     fn access(&self) -> &'static str {
-        access_name(self.0.info().access)
+        access_name(self.region.info().access)
     }
 
     #[getter]
     fn width(&self) -> u32 {
-        self.0.info().width.bits()
+        self.region.info().width.bits()
     }
 
     #[getter]
     fn byte_order(&self) -> &'static str {
-        match self.0.info().byte_order {
+        match self.region.info().byte_order {
             ByteOrder::Little => "little",
             ByteOrder::Big => "big",
         }
@@ -72,12 +81,12 @@ impl PyRegion {
 
     #[getter]
     fn address(&self) -> Option<u64> {
-        self.0.physical()
+        self.region.physical()
     }
 
     #[getter]
     fn doc(&self) -> Option<&str> {
-        self.0.info().doc.as_deref()
+        self.region.info().doc.as_deref()
     }
 
     /// A memoryview over the region, or over `size` bytes of it from `offset`.
@@ -89,11 +98,11 @@ impl PyRegion {
         offset: Option<&Bound<'py, PyAny>>,
         size: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyMemoryView>> {
-        let at = || self.0.at();
+        let at = || self.region.at();
         let offset = offset.map_or(Ok(0), |offset| values::offset(offset, &at))?;
         let size = size.map(|size| values::offset(size, &at)).transpose()?;
-        let span = self.0.check_view(offset, size).map_err(Failed)?;
-        let writable = self.0.info().access.writable();
+        let span = self.region.check_view(offset, size).map_err(Failed)?;
+        let writable = self.region.info().access.writable();
         let writable = match flags {
             None => writable,
             Some(PYBUF_READ) => false,
@@ -107,11 +116,12 @@ impl PyRegion {
                 return Err(Failed(Error::Value { at: at(), problem }).into());
             }
         };
-        let width = self.0.info().width;
+        let width = self.region.info().width;
         let window = Bound::new(
             py,
             Window {
-                region: self.0.clone(),
+                region: self.region.clone(),
+                keep: self.keep.clone_ref(py),
                 start: span.start,
                 writable,
                 format: format(width),
@@ -124,9 +134,9 @@ impl PyRegion {
 
     #[pyo3(signature = (offset, *, width = None))]
     fn read(&self, offset: &Bound<'_, PyAny>, width: Option<&Bound<'_, PyAny>>) -> PyResult<u64> {
-        let at = || self.0.at();
+        let at = || self.region.at();
         let (offset, width) = (values::offset(offset, &at)?, values::width(width, &at)?);
-        Ok(self.0.read(offset, width).map_err(Failed)?)
+        Ok(self.region.read(offset, width).map_err(Failed)?)
     }
 
     #[pyo3(signature = (offset, value, *, width = None))]
@@ -136,11 +146,11 @@ impl PyRegion {
         value: &Bound<'_, PyAny>,
         width: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        let at = || self.0.at();
+        let at = || self.region.at();
         let (offset, width) = (values::offset(offset, &at)?, values::width(width, &at)?);
-        let bits = width.unwrap_or(self.0.info().width).bits();
-        let value = values::number(value, bits, &|| format!("{}+{offset:#x}", self.0.at()))?;
-        Ok(self.0.write(offset, value, width).map_err(Failed)?)
+        let bits = width.unwrap_or(self.region.info().width).bits();
+        let value = values::number(value, bits, &|| format!("{}+{offset:#x}", self.region.at()))?;
+        Ok(self.region.write(offset, value, width).map_err(Failed)?)
     }
 
     #[pyo3(signature = (buffer, offset = None, *, width = None, fixed = None), text_signature = "($self, buffer, offset=0, *, width=None, fixed=None)")]
@@ -157,7 +167,7 @@ impl PyRegion {
         // SAFETY: the buffer is writable and contiguous, and stays exported until `buffer` is dropped. Another
         // thread that writes to it meanwhile races with us as it would with any reader of a bytearray.
         let bytes = unsafe { std::slice::from_raw_parts_mut(buffer.start(), buffer.length()) };
-        Ok(py.detach(|| self.0.read_into(bytes, offset, width, fixed)).map_err(Failed)?)
+        Ok(py.detach(|| self.region.read_into(bytes, offset, width, fixed)).map_err(Failed)?)
     }
 
     #[pyo3(signature = (buffer, offset = None, *, width = None, fixed = None), text_signature = "($self, buffer, offset=0, *, width=None, fixed=None)")]
@@ -173,20 +183,24 @@ impl PyRegion {
         let buffer = Host::of(buffer, false)?;
         // SAFETY: the buffer is contiguous and stays exported until `buffer` is dropped.
         let bytes = unsafe { std::slice::from_raw_parts(buffer.start(), buffer.length()) };
-        Ok(py.detach(|| self.0.write_from(bytes, offset, width, fixed)).map_err(Failed)?)
+        Ok(py.detach(|| self.region.write_from(bytes, offset, width, fixed)).map_err(Failed)?)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.keep.traverse(&visit)
     }
 
     fn __len__(&self) -> usize {
-        self.0.info().size as usize
+        self.region.info().size as usize
     }
 
     fn __repr__(&self) -> String {
-        let at = match self.0.physical() {
+        let at = match self.region.physical() {
             Some(address) => format!(" at {address:#x}"),
             None => String::new(),
         };
         let (size, width) = (self.size(), self.width());
-        format!("<{} {size:#x} bytes, {width}-bit, {}{at}>", self.0.at(), self.access())
+        format!("<{} {size:#x} bytes, {width}-bit, {}{at}>", self.region.at(), self.access())
     }
 }
 
@@ -235,6 +249,7 @@ impl Drop for Host {
 #[pyclass(frozen, module = "devregs")]
 struct Window {
     region: Arc<Region>,
+    keep: Keep,
     start: usize,
     writable: bool,
     format: *const c_char,
@@ -305,6 +320,10 @@ impl Window {
         self.region.release();
     }
 
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.keep.traverse(&visit)
+    }
+
     /// memoryview asks its owner before it hashes: registers change, so there is no hash.
     fn __hash__(&self) -> PyResult<isize> {
         Err(PyTypeError::new_err("a view of registers is not hashable: they change"))
@@ -331,6 +350,10 @@ impl PyRegions {
 
 #[pymethods]
 impl PyRegions {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.0.iter().try_for_each(|region| visit.call(region))
+    }
+
     fn __getattr__(&self, py: Python<'_>, name: &str) -> PyResult<Py<PyRegion>> {
         self.find(py, name).map_err(PyAttributeError::new_err)
     }

@@ -6,10 +6,13 @@ use std::time::Duration;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::errors::Failed;
 use super::field::PyField;
 use super::interrupt::interruptible;
+use super::keep::Keep;
+use super::region::PyRegion;
 use super::values;
 use crate::device::{Refusal, Register, RegisterClass};
 use crate::error::Error;
@@ -36,6 +39,7 @@ impl Shared {
 pub(crate) struct RegisterSeed {
     pub register: Register,
     pub shared: Arc<Shared>,
+    pub keep: Keep,
 }
 
 /// A named register. Each has its own subclass with its fields as attributes.
@@ -43,17 +47,23 @@ pub(crate) struct RegisterSeed {
 pub(crate) struct PyRegister {
     pub register: Register,
     pub shared: Arc<Shared>,
+    keep: Keep,
 }
 
 #[pymethods]
 impl PyRegister {
     #[new]
-    fn new(seed: &Bound<'_, PyAny>) -> PyResult<PyRegister> {
+    fn new(py: Python<'_>, seed: &Bound<'_, PyAny>) -> PyResult<PyRegister> {
         let seed = seed.cast::<RegisterSeed>().map_err(|_| {
             PyTypeError::new_err("registers are made by opening a device: devregs.open(map, source)")
         })?;
         let seed = seed.get();
-        Ok(PyRegister { register: seed.register.clone(), shared: seed.shared.clone() })
+        let (register, shared) = (seed.register.clone(), seed.shared.clone());
+        Ok(PyRegister { register, shared, keep: seed.keep.clone_ref(py) })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.keep.traverse(&visit)
     }
 
     #[getter]
@@ -77,8 +87,8 @@ impl PyRegister {
     }
 
     #[getter]
-    fn region(&self) -> super::region::PyRegion {
-        super::region::PyRegion(self.register.region().clone())
+    fn region(&self, py: Python<'_>) -> PyRegion {
+        PyRegion::new(self.register.region().clone(), self.keep.clone_ref(py))
     }
 
     #[getter]

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pyo3::exceptions::{PyIndexError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PySlice};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::Model;
+use super::keep::Keep;
 use crate::device::Device;
 use crate::trace::{Op, Record, Trace, fields, line, lsb, path, transcript};
 
@@ -15,6 +17,7 @@ use crate::trace::{Op, Record, Trace, fields, line, lsb, path, transcript};
 #[pyclass(name = "Trace", module = "devregs", frozen)]
 pub(crate) struct PyTrace {
     device: Arc<Device>,
+    keep: Keep,
     limit: Option<usize>,
     state: Mutex<State>,
 }
@@ -26,8 +29,8 @@ struct State {
 }
 
 impl PyTrace {
-    pub fn new(device: Arc<Device>, limit: Option<usize>) -> PyTrace {
-        PyTrace { device, limit, state: Mutex::default() }
+    pub fn new(device: Arc<Device>, keep: Keep, limit: Option<usize>) -> PyTrace {
+        PyTrace { device, keep, limit, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -50,6 +53,10 @@ impl PyTrace {
 
 #[pymethods]
 impl PyTrace {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.keep.traverse(&visit)
+    }
+
     fn start(&self) -> PyResult<()> {
         let mut state = self.state();
         if state.trace.is_some() {
