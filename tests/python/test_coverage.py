@@ -224,6 +224,21 @@ def test_what_processes_saved_adds_up(kit_map):
     assert [item.name for item in again.maps] == ["kit", "pl061"]
 
 
+def test_fields_that_one_of_several_processes_touched_are_touched(kit_map):
+    with coverage.collect() as one:
+        assert devregs.mock(kit_map).CTRL.EN == 1
+        devregs.mock(kit_map).CTRL.MODE = "FAST"
+    with coverage.collect() as two:
+        assert devregs.mock(kit_map).CTRL.COUNT == 0x8001
+        devregs.mock(kit_map).CTRL.EN = 0
+    for first, second in ((one, two), (two, one)):
+        both = coverage.Coverage()
+        both.merge(first.save())
+        both.merge(second.save())
+        assert fields(both, "CTRL", "read") == {"EN", "COUNT"}
+        assert fields(both, "CTRL", "written") == {"EN", "MODE"}
+
+
 def test_the_report(kit_map):
     with coverage.collect() as found:
         device = devregs.mock(kit_map)

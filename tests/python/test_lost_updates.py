@@ -143,6 +143,35 @@ def test_the_kernel_releases_the_lock_of_a_process_that_dies(counts):
         assert device.R.read() == 1
 
 
+def test_signals_while_another_process_has_the_lock_are_no_error(counts):
+    """Each interrupts the system call in which the write waits for its turn."""
+    holder = (
+        "import fcntl, sys, time\n"
+        "file = open(sys.argv[1], 'r+b')\n"
+        "fcntl.lockf(file, fcntl.LOCK_EX)\n"
+        "print('held', flush=True)\n"
+        "time.sleep(0.5)\n"
+    )
+    seen = []
+    before = signal.signal(signal.SIGALRM, lambda *_: seen.append(time.monotonic()))
+    with devregs.open(*counts, shared=True) as device:
+        file = counts[1].removeprefix("file:")
+        with subprocess.Popen(
+            [sys.executable, "-c", holder, file], stdout=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "held\n"
+            signal.setitimer(signal.ITIMER_REAL, 0.003, 0.003)
+            try:
+                device.R.modify(F0=1)
+                device.R.F1 = 2
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+        assert device.R.read() == 0x0002_0001
+    assert seen
+
+
 def test_a_fork_while_the_lock_is_held_leaves_the_child_free(counts):
     """A thread that is inside a block write when the process forks does not exist in the child."""
     script = """

@@ -166,6 +166,18 @@ def test_a_rule_every_second(make):
     assert dev.CH[1].read() == 1
 
 
+@pytest.mark.parametrize(
+    ("access_time", "counts"),
+    [(0.4, [0, 0, 1, 1, 2, 2, 2, 3, 3, 4]), (2.5, [2, 5, 7, 10])],
+)
+def test_a_period_does_not_drift(tmp_path, access_time, counts):
+    """However late somebody looks: the next time follows from the last one, not from the look."""
+    path = tmp_path / "m.toml"
+    path.write_text(MAP + '[[behaviour]]\nevery = 1\nset = { "CH[1]" = "CH[1] + 1" }\n')
+    dev = devregs.mock(path, clock="virtual", access_time=access_time)
+    assert [dev.CH[1].read() for _ in counts] == counts
+
+
 def test_rules_that_a_test_adds(make):
     dev = make()
     dev.hw.rule(on_write="CTRL.START=1", after=0.25, set={"ST.READY": 1, "ST.N": "IM + 1"})

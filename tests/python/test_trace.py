@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from array import array
 from pathlib import Path
 
 import devregs
@@ -272,6 +273,46 @@ def test_polls_may_be_more_or_fewer(kit_map, recorded):
         with pytest.raises(devregs.WaitTimeout):
             dev.irq.wait(timeout=1)
         dev.STATUS.ERROR = 1
+
+
+def test_words_of_a_fifo_are_played_back_one_by_one(kit_map, tmp_path):
+    """Each read took one: read once more or once less it is another session."""
+    path = tmp_path / "words.jsonl"
+    with devregs.mock(kit_map) as dev, dev.trace() as log:
+        for word in (7, 8, 9):
+            dev.hw.POP.push(word)
+        assert [dev.POP.read() for _ in range(3)] == [7, 8, 9]
+        dev.CTRL.read()
+    log.save(path)
+
+    def play(reads: int) -> list[int]:
+        with devregs.open(kit_map, f"replay:{path}") as dev:
+            words = [dev.POP.read() for _ in range(reads)]
+            dev.CTRL.read()
+            return words
+
+    assert play(3) == [7, 8, 9]
+    for reads in (4, 2, 0):
+        with pytest.raises(devregs.ExpectationError, match=f"access {min(reads, 3) + 1} is not"):
+            play(reads)
+
+
+def test_words_of_a_region_that_is_a_fifo_are_played_back_one_by_one(kit_map, tmp_path):
+    path = tmp_path / "words.jsonl"
+    head = {"devregs-trace": 1, "map": "kit", "source": "uio:kit"}
+    access = {"op": "read", "region": "fifo", "offset": "0x0", "width": 32}
+    words = [{**access, "value": word} for word in (7, 8, 9)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in (head, *words)))
+    buffer = array("I", [0] * 3)
+    with devregs.open(kit_map, f"replay:{path}") as dev:
+        dev.regions.fifo.read_into(buffer)
+    assert buffer.tolist() == [7, 8, 9]
+    for count in (4, 2):
+        with (
+            pytest.raises(devregs.ExpectationError, match="is not that of the recording"),
+            devregs.open(kit_map, f"replay:{path}") as dev,
+        ):
+            dev.regions.fifo.read_into(array("I", [0] * count))
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,19 @@ def test_close_waits_for_views(kit_map):
     device.close()
 
 
+def test_what_stands_behind_a_view_gives_no_view_of_a_closed_device(kit):
+    """Its memory is gone: whoever looked would end the process."""
+    view = kit.regions.ram.view()
+    behind = view.obj
+    view.release()
+    again = memoryview(behind)
+    again.release()
+    kit.close()
+    with pytest.raises(devregs.AccessError, match="closed"):
+        memoryview(behind)
+    assert kit.closed
+
+
 def test_leaving_the_block_with_a_view_alive_says_so(kit_map):
     with pytest.raises(BufferError), devregs.mock(kit_map) as device:
         view = device.regions.regs.view()

@@ -41,6 +41,22 @@ def test_a_timeout_tells_what_was_read_last(kit):
         kit.CTRL.wait(MODE=7, timeout=0, interval=100)
 
 
+@pytest.mark.parametrize("interval", [0, 0.3, 1000])
+def test_a_wait_lasts_as_long_as_its_timeout(kit_map, interval):
+    """Neither an interval nor the pauses without one carry it further."""
+    with devregs.mock(kit_map, clock="virtual", access_time=0) as device:
+        with pytest.raises(devregs.WaitTimeout):
+            device.CTRL.wait(MODE=7, timeout=1, interval=interval)
+        assert device.hw.time == 1
+
+
+def test_a_long_interval_does_not_outlast_the_timeout(kit):
+    begun = time.monotonic()
+    with pytest.raises(devregs.WaitTimeout):
+        kit.CTRL.wait(MODE=7, timeout=0.05, interval=1000)
+    assert time.monotonic() - begun < 500
+
+
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [

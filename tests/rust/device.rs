@@ -350,6 +350,59 @@ fn shared_devices_exclude_each_other() {
     assert_eq!(devices[0].register("WIDE").unwrap().read().unwrap(), 0x7530_7530);
 }
 
+/// One thread writes the whole register and sees that it stays; the other writes one of its fields and takes back what
+/// it read a moment before, unless the write waits for it.
+fn a_write_is_not_undone(times: u64, devices: [&Device; 2], write: impl Fn(u64)) {
+    let (wide, done) = (devices[1].register("WIDE").unwrap(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let modifies = scope.spawn(|| {
+            let wide = devices[0].register("WIDE").unwrap();
+            while !done.load(Ordering::Relaxed) {
+                wide.modify(0xffff, 7).unwrap();
+            }
+        });
+        let mut undone = None;
+        for count in 1..=times {
+            let value = count << 16;
+            write(value);
+            for _ in 0..4 {
+                undone = undone.or(Some(wide.read().unwrap() & !0xffff).filter(|found| *found != value));
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        modifies.join().unwrap();
+        assert_eq!(undone, None, "a write was taken back");
+    });
+}
+
+#[test]
+fn a_write_comes_before_or_after_a_modify() {
+    let memory = Memory::new();
+    for (device, times) in [(memory.open(), 40_000), (mock(), 4_000)] {
+        let (wide, regs) = (device.register("WIDE").unwrap(), &device.regions()[0]);
+        a_write_is_not_undone(times, [&device; 2], |value| wide.write(value).unwrap());
+        a_write_is_not_undone(times, [&device; 2], |value| {
+            regs.write(0x10, value, Some(Width::W64)).unwrap();
+        });
+        a_write_is_not_undone(times, [&device; 2], |value| {
+            regs.write_from(&value.to_ne_bytes(), 0x10, None, None).unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_write_comes_before_or_after_a_modify_of_another_device_that_shares_it() {
+    let memory = Memory::new();
+    let options = Options { shared: true, ..Options::default() };
+    let devices = [&memory.open_with(&options).unwrap(), &memory.open_with(&options).unwrap()];
+    let wide = devices[1].register("WIDE").unwrap();
+    a_write_is_not_undone(20_000, devices, |value| wide.write(value).unwrap());
+    let regs = &devices[1].regions()[0];
+    a_write_is_not_undone(20_000, devices, |value| {
+        regs.write_from(&value.to_ne_bytes(), 0x10, None, None).unwrap();
+    });
+}
+
 #[test]
 fn closing_gives_the_memory_back_and_keeps_its_addresses() {
     let mapped = |memory: &Memory| {
