@@ -206,7 +206,8 @@ impl Memory {
     /// The accesses that the machine has for a word in the hardware's own mapping, each with its lowest bit in the word.
     fn singles(&self, region: usize, offset: u64, word: Word) -> [Option<(Word, u32)>; 2] {
         let word = self.word(region, offset, word);
-        if single(word.width) {
+        // A register of two accesses is aligned for each of them only.
+        if single(word.width) && word.address as usize % word.width.bytes() == 0 {
             return [Some((word, 0)), None];
         }
         let (low, high) = if is_big(word) { (4, 0) } else { (0, 4) };

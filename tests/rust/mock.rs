@@ -74,6 +74,30 @@ fn a_mock_behaves_as_its_map_says() -> Result<()> {
 }
 
 #[test]
+fn a_split_register_lies_where_its_halves_may() -> Result<()> {
+    let text = r#"
+[device]
+name = "halves"
+[regions.regs]
+size = 0x100
+[regions.regs.registers]
+LITTLE = { offset = 4, width = 64, split = "low-first", reset = 0x1122_3344_5566_7788 }
+BIG = { offset = 12, width = 64, split = "high-first", byte-order = "big", fields.W = "47:16" }
+"#;
+    let map = Map::parse(text, "halves.toml").expect("a map").map;
+    let device = Device::open(map, &Source::Mock, &Options::default())?;
+    assert_eq!(read(&device, "LITTLE")?, 0x1122_3344_5566_7788);
+    device.register("BIG")?.write(0x0102_0304_0506_0708)?;
+    assert_eq!(read(&device, "BIG")?, 0x0102_0304_0506_0708);
+    let place = device.map().target("BIG.W")?;
+    let mock = device.mock().expect("a mock");
+    mock.set(&place, 0xaabb_ccdd);
+    assert_eq!((mock.get(&place), read(&device, "BIG")?), (0xaabb_ccdd, 0x0102_aabb_ccdd_0708));
+    assert_eq!(device.regions()[0].read(12, None)?, 0xbbaa_0201);
+    Ok(())
+}
+
+#[test]
 fn the_hardware_can_be_set_hooked_and_broken() -> Result<()> {
     let device = mock();
     let mock = device.mock().expect("a mock");
