@@ -178,6 +178,29 @@ def test_a_period_does_not_drift(tmp_path, access_time, counts):
     assert [dev.CH[1].read() for _ in counts] == counts
 
 
+@pytest.mark.parametrize("when", ["after = 1", "after-reads = 2"])
+def test_a_reset_forgets_what_was_to_come(make, when):
+    dev = make(f'[[behaviour]]\non-write = "CTRL.START=1"\n{when}\nset = {{ "ST.READY" = 1 }}\n')
+    dev.CTRL.START = 1
+    dev.hw.reset()
+    dev.hw.advance(2)
+    assert [dev.ST.READY for _ in range(4)] == [0] * 4
+    dev.CTRL.START = 1
+    dev.hw.advance(1)
+    assert [dev.ST.READY for _ in range(4)][-1] == 1
+
+
+def test_a_reset_empties_a_fifo_whatever_had_left_it(make):
+    dev = make('[[behaviour]]\non-write = "CTRL.START=1"\nsend = "DATA"\n')
+    dev.DATA.write(1)
+    dev.DATA.write(2)
+    dev.CTRL.START = 1
+    dev.hw.reset()
+    for word in (3, 4, 5):
+        dev.DATA.write(word)
+    assert [dev.hw.DATA.pop() for _ in range(dev.hw.DATA.sent)] == [3, 4]
+
+
 def test_rules_that_a_test_adds(make):
     dev = make()
     dev.hw.rule(on_write="CTRL.START=1", after=0.25, set={"ST.READY": 1, "ST.N": "IM + 1"})
@@ -224,6 +247,32 @@ def test_an_interrupt_of_the_test(make):
     dev.close()
     with pytest.raises(devregs.AccessError, match="closed"):
         dev.irq.wait(timeout=0)
+
+
+def test_events_that_nobody_waited_for_are_told_as_missed(make):
+    dev = make()
+    with pytest.raises(devregs.WaitTimeout):
+        dev.irq.wait(timeout=0)
+    for _ in range(3):
+        dev.hw.interrupt()
+        dev.irq.enable()
+    assert (dev.irq.wait(timeout=0), dev.irq.count, dev.irq.missed) == (3, 3, 2)
+    with pytest.raises(devregs.WaitTimeout):
+        dev.irq.wait(timeout=0)
+
+
+def test_an_event_while_the_interrupt_is_disabled_comes_when_it_is_enabled(make):
+    dev = make('[[behaviour]]\ninterrupt = "ST & IM"\n')
+    dev.IM.write(1)
+    for cause in (dev.hw.interrupt, lambda: dev.hw.ST.write(1)):
+        dev.irq.disable()
+        cause()
+        with pytest.raises(devregs.WaitTimeout):
+            dev.irq.wait(timeout=0, rearm=False)
+        dev.irq.enable()
+        assert dev.irq.wait(timeout=0, rearm=False) == 1
+        with pytest.raises(devregs.WaitTimeout):
+            dev.irq.wait(timeout=0, rearm=False)
 
 
 def test_a_level_that_is_not_acknowledged_comes_again(make):

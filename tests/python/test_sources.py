@@ -365,6 +365,21 @@ def test_what_is_expected_is_checked_at_open(tmp_path, kit_map, memory):
         assert device.ID.read() == 0
 
 
+def test_all_that_is_not_as_expected_is_told_at_once(tmp_path):
+    path = tmp_path / "block.toml"
+    path.write_text(
+        '[device]\nname = "block"\n[regions.r]\nsize = 0x40\n[regions.r.registers]\n'
+        "ID = { offset = 0, expect = 1 }\nOTHER = { offset = 4, expect = 0 }\n"
+        "REVISION = { offset = 8, count = 2, stride = 4, expect = 2 }\n"
+    )
+    memory = tmp_path / "memory"
+    memory.write_bytes(bytes(0x40))
+    with pytest.raises(
+        devregs.SourceError, match=r": ID is 0x0, not 0x1; REVISION\[0\] is 0x0, not 0x2"
+    ):
+        devregs.open(path, f"file:{memory}")
+
+
 def test_nothing_stays_open_after_a_failure(tmp_path, kit_map, memory):
     memory.write_bytes(bytes(0xA010))
 

@@ -297,6 +297,34 @@ def test_words_of_a_fifo_are_played_back_one_by_one(kit_map, tmp_path):
             play(reads)
 
 
+def test_a_fault_is_played_back_as_it_was(kit_map, tmp_path):
+    path = tmp_path / "fault.jsonl"
+
+    def fault(dev: devregs.Device) -> tuple[str, int | None]:
+        with pytest.raises(devregs.BusError) as raised:
+            dev.STATUS.read()
+        return str(raised.value), raised.value.errno
+
+    with devregs.mock(kit_map) as dev, dev.trace() as log:
+        dev.hw.STATUS.fail()
+        before = fault(dev)
+    log.save(path)
+    with devregs.open(kit_map, f"replay:{path}") as dev:
+        assert fault(dev) == before
+
+
+def test_a_recording_knows_which_fields_were_meant(kit_map, tmp_path):
+    path = tmp_path / "fields.jsonl"
+    with devregs.mock(kit_map) as dev, dev.trace() as log:
+        dev.CTRL.modify(EN=0)
+    log.save(path)
+    with (
+        pytest.raises(devregs.ExpectationError, match=r"write  CTRL  0x8001_0030  EN=0 +write"),
+        devregs.open(kit_map, f"replay:{path}") as dev,
+    ):
+        dev.CTRL.modify(EN=1)
+
+
 def test_words_of_a_region_that_is_a_fifo_are_played_back_one_by_one(kit_map, tmp_path):
     path = tmp_path / "words.jsonl"
     head = {"devregs-trace": 1, "map": "kit", "source": "uio:kit"}
