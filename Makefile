@@ -4,13 +4,14 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help setup demo test lint lab bench clean
+.PHONY: help setup demo test lint lab bench mutants clean
 
 help:
 	@echo "make demo   set up, build, and run the main job on the mock device"
 	@echo "make test   set up, and run every test that needs no virtual machine"
 	@echo "make lint   formatters, linters and type checkers"
 	@echo "make lab    boot the QEMU machines and run the tests against real kernels (needs root)"
+	@echo "make mutants  plant bugs in the sources, and see whether a test notices (about an hour)"
 	@echo "make bench  nanoseconds per call, side by side with a raw memoryview"
 
 $(BIN)/python:
@@ -53,6 +54,10 @@ bench: setup
 	PYO3_PYTHON=$(abspath $(BIN)/python) PYO3_BUILD_EXTENSION_MODULE=1 cargo build --quiet --release --lib \
 		--features python,unguarded --target-dir target/unguarded
 	$(BIN)/python tests/bench/bench.py --unguarded target/unguarded/release/libdevregs.so
+
+# Needs cargo-mutants: see tests/mutation/README.md.
+mutants: $(VENV)/tools
+	$(BIN)/python tests/mutation/mutate.py
 
 clean:
 	rm -rf target $(VENV)
