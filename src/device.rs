@@ -20,7 +20,7 @@ use tap::{Failure, Tap};
 #[cfg(feature = "python")]
 use crate::access::TRAPS;
 use crate::access::{Lock, SharedLock, prepare};
-use crate::error::{Error, Result, SourceError};
+use crate::error::{CLOSED, Error, Result, SourceError};
 use crate::map::{Map, Node};
 use crate::mock::{Backing, Mock, Pace};
 use crate::source::{Attached, Interrupt, Source, map_region};
@@ -76,7 +76,7 @@ impl Device {
             .map_err(|error| SourceError::new(source, "cannot install the fault guard").errno(&error))?;
         let attached = Attached::new(source, &map, &options.root, options.pace, options.backing.as_ref())?;
         let script = attached.recording().map(|kept| Script::replay(map.clone(), kept.records.clone()));
-        let tap = Arc::new(Tap::new(attached.mock().cloned(), script));
+        let tap = Arc::new(Tap::new(attached.mock().cloned(), script, attached.presence().cloned()));
         let mut regions = Vec::with_capacity(map.regions.len());
         for (index, region) in map.regions.iter().enumerate() {
             let mapped = map_region(&attached, region)?;
@@ -268,8 +268,22 @@ impl Device {
         Ok(())
     }
 
-    /// Compares what the map expects with what is there: every difference, not the first only.
-    fn verify(&self) -> Result<()> {
+    /// Asks whether this is still the device that was opened, and compares what the map expects with what is there: one
+    /// load of each register that has an `expect` value.
+    ///
+    /// # Errors
+    /// [`Error::Source`]: it was removed, though it may be back by now, or does not answer; or it is another, with every
+    /// difference and not the first only. [`Error::Refused`] where it is closed; [`Error::Bus`].
+    pub fn verify(&self) -> Result<()> {
+        if self.closed() {
+            return Err(Error::Refused { at: self.map.name.clone(), reason: CLOSED.into() });
+        }
+        if let Some((presence, absence)) =
+            self.tap.presence.as_ref().and_then(|kept| Some((kept, kept.ask()?)))
+        {
+            let (problem, remedy) = presence.explain(absence);
+            return Err(SourceError::new(&self.source, problem).remedy(remedy).into());
+        }
         let mut wrong = Vec::new();
         for (region, info) in self.regions.iter().zip(&self.map.regions) {
             self.verify_nodes(region, &info.nodes, 0, "", &mut wrong)?;

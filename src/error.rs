@@ -78,8 +78,21 @@ pub struct BusFault {
     pub width: Width,
     /// A store, not a load.
     pub write: bool,
-    /// What the processor said.
-    pub fault: Fault,
+    /// What the processor said; None where the access gave all ones, because nothing answered.
+    pub fault: Option<Fault>,
+    /// Why the device does not answer, where the system tells.
+    pub absence: Option<Box<Absent>>,
+}
+
+/// Why a device does not answer.
+#[derive(Clone, Debug)]
+pub struct Absent {
+    /// In one word: see [`crate::source::Absence::word`].
+    pub word: &'static str,
+    /// As a sentence.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
 }
 
 /// Why a source cannot be opened, and what would make it.
@@ -125,24 +138,31 @@ impl fmt::Display for SourceError {
 
 impl fmt::Display for BusFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let signal = match self.fault.signal {
-            libc::SIGBUS => "SIGBUS",
-            libc::SIGSEGV => "SIGSEGV",
-            _ => "a fault",
-        };
-        write!(
-            f,
-            "{}: the bus answered a {}-bit {} with {signal} (code {}) at offset {:#x}",
-            self.at,
-            self.width.bits(),
-            if self.write { "write" } else { "read" },
-            self.fault.code,
-            self.offset,
-        )?;
+        let (at, bits) = (&self.at, self.width.bits());
+        let access = if self.write { "write" } else { "read" };
+        match self.fault {
+            Some(fault) => {
+                let signal = match fault.signal {
+                    libc::SIGBUS => "SIGBUS",
+                    libc::SIGSEGV => "SIGSEGV",
+                    _ => "a fault",
+                };
+                write!(
+                    f,
+                    "{at}: the bus answered a {bits}-bit {access} with {signal} (code {})",
+                    fault.code
+                )?;
+            }
+            None => write!(f, "{at}: a {bits}-bit {access} gave all ones")?,
+        }
+        write!(f, " at offset {:#x}", self.offset)?;
         if let Some(address) = self.physical {
             write!(f, ", physical address {address:#x}")?;
         }
-        f.write_str("; is the block there, powered, clocked and out of reset?")
+        match &self.absence {
+            Some(why) => write!(f, ": {}; {}", clean(&why.problem), clean(&why.remedy)),
+            None => f.write_str("; is the block there, powered, clocked and out of reset?"),
+        }
     }
 }
 

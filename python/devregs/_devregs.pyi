@@ -30,10 +30,29 @@ class AccessError(DevregsError, PermissionError):
     """The map, or the state of the device object, forbids the access."""
 
 class BusError(DevregsError, OSError):
-    """The bus answered an access with a fault."""
+    """The bus answered an access with a fault, or a PCI function that is not there with all ones."""
+
+    at: str
+    """The device and the path in it."""
+    offset: int
+    """In bytes from the start of the region."""
+    address: int | None
+    """The physical address, where the source knows it."""
+    width: int
+    """In bits."""
+    write: bool
+    signal: int | None
+    code: int | None
+    reason: Literal["removed", "silent", "asleep", "not-decoding", "replaced"] | None
+    """Why the device does not answer, where the system tells."""
 
 class SourceError(DevregsError, OSError):
     """A source cannot be opened, or went away. `errno` is set where the system gave one."""
+
+    source: str | None
+    problem: str | None
+    remedy: str | None
+    """What to do; each is None where it is not known."""
 
 class WaitTimeout(DevregsError, TimeoutError):
     """A wait ran out of time."""
@@ -315,6 +334,12 @@ class Device(Group):
         whole path. It is no atomic step: others who write the device should wait. Raises MapError, before any
         access, for a snapshot of another device.
         """
+    def verify(self) -> None:
+        """Ask whether this is still the device that was opened, and compare the map's `expect` values once more.
+
+        One load of each register that has one. Raises SourceError where the device was removed (even if it is
+        back by now), does not answer, or is another than the map says; AccessError where it is closed; BusError.
+        """
     def close(self) -> None:
         """Unmap. Raises BufferError while views live. Closing twice is harmless."""
     def __enter__(self) -> Self: ...
@@ -464,6 +489,8 @@ def mock(
 def _shared_mock(
     map: str | PathLike[str] | Map, path: str | PathLike[str], starts: list[int], mark: bool
 ) -> Device: ...
+def _source(source: str) -> tuple[str, int | str | None]: ...
+def _uio_source(name: str) -> str: ...
 def _watch_opens(function: Callable[[Device], Any]) -> bool: ...
 def builtin_maps() -> list[str]:
     """The names of the maps in the library."""

@@ -18,7 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._devregs import Device, Map, SourceError, _Mock, _shared_mock, load, load_board
+from ._devregs import (
+    Device,
+    Map,
+    SourceError,
+    _Mock,
+    _shared_mock,
+    _source,
+    _uio_source,
+    load,
+    load_board,
+)
 from .irqsocket import IrqSocket
 
 if TYPE_CHECKING:
@@ -159,7 +169,7 @@ def serve(
     """
     device_map = map if isinstance(map, Map) else load(map)
     with serve_devices(
-        [(device_map, f"uio:{name or device_map.name}")], at, poll=poll, mark=mark, seen=seen
+        [(device_map, _uio_source(name or device_map.name))], at, poll=poll, mark=mark, seen=seen
     ) as made:
         yield made
 
@@ -234,15 +244,19 @@ def mock_of(device: Device) -> _Mock:
 
 def number(sources: Iterator[str]) -> list[int]:
     """The number of each UIO device: the one its source says, or the next that is free."""
-    names = [source.removeprefix("uio:") for source in sources]
-    for name in names:
-        if not name or names.count(name) > 1:
+    places = []
+    for source in sources:
+        place = _source(source)[1]
+        if place is None:
             raise SourceError(
-                f"uio:{name}: two devices cannot be at one source" if name else "uio: has no name"
+                f"{source}: a stand-in has a name or a number, and no address: uio:NAME, uio:NUMBER"
             )
-    taken = {int(name) for name in names if name.isdecimal()}
-    free = (index for index in range(len(names) + len(taken)) if index not in taken)
-    return [int(name) if name.isdecimal() else next(free) for name in names]
+        if place in places:
+            raise SourceError(f"{source}: two devices cannot be at one source")
+        places.append(place)
+    taken = {place for place in places if isinstance(place, int)}
+    free = (index for index in range(len(places) + len(taken)) if index not in taken)
+    return [place if isinstance(place, int) else next(free) for place in places]
 
 
 def layout(data: dict[str, Any]) -> tuple[list[UioMap], list[int]]:
@@ -282,8 +296,8 @@ def build(root: Path, device_map: Map, source: str, index: int, mark: bool) -> S
 
     data = json.loads(device_map.to_json())
     maps, starts = layout(data)
-    name = source.removeprefix("uio:")
-    name = device_map.name if name.isdecimal() else name
+    place = _source(source)[1]
+    name = place if isinstance(place, str) else device_map.name
     sysfs = root / f"sys/class/uio/uio{index}"
     for uio_map in maps:
         # The address is the place in the file: there is no other one.

@@ -9,7 +9,7 @@ use super::tap::{Failure, Tap, Touch};
 #[cfg(feature = "python")]
 use super::view::Viewed;
 use crate::access::{Describe, Fault, Guard, Line, Lock, Registered, Word, enter, single};
-use crate::error::{BusFault, Error, Result, SourceError};
+use crate::error::{Absent, BusFault, Error, Result, SourceError};
 use crate::map::{self, Map, Width};
 use crate::mapping::Mapping;
 use crate::mock;
@@ -175,7 +175,11 @@ impl Region {
                 true => self.tap.load(&self.touch(offset, word)),
             }
         };
-        done.map_err(|failure| self.failure(offset, word.width, false, failure))
+        let value = done.map_err(|failure| self.failure(offset, word.width, false, failure))?;
+        match value == self.suspect(word.width) && self.absent() {
+            false => Ok(value),
+            true => Err(self.bus_fault(self.at(), offset, word.width, false, None)),
+        }
     }
 
     fn store(&self, offset: u64, word: Word, value: u64) -> Result<()> {
@@ -234,7 +238,19 @@ impl Region {
         // SAFETY: `block` checked the whole run of words against the mapping, which `self` keeps.
         unsafe { word.load_block(step, buffer) }
             .map_err(|(index, fault)| self.fault(offset + (index * step) as u64, word.width, false, fault))?;
+        self.check_block(buffer, offset, word, step)?;
         Ok(buffer.len() / word.width.bytes())
+    }
+
+    /// A device that stops answering in the middle of a block answers with all ones from there on: the last word tells.
+    fn check_block(&self, buffer: &[u8], offset: u64, word: Word, step: usize) -> Result<()> {
+        let suspect = |item: &[u8]| word.take(item) == self.suspect(word.width);
+        let items = || buffer.chunks_exact(word.width.bytes());
+        if !items().next_back().is_some_and(suspect) || !self.absent() {
+            return Ok(());
+        }
+        let answered = items().len() - items().rev().take_while(|item| suspect(item)).count();
+        Err(self.bus_fault(self.at(), offset + (answered * step) as u64, word.width, false, None))
     }
 
     /// Writes the words of `buffer` from `offset` up, one store each, or all to one address if `fixed`. Returns how
@@ -362,7 +378,21 @@ impl Region {
     }
 
     fn fault(&self, offset: u64, width: Width, write: bool, fault: Fault) -> Error {
-        self.bus_fault(self.at(), offset, width, write, fault)
+        self.bus_fault(self.at(), offset, width, write, Some(fault))
+    }
+
+    /// What a word reads as where nothing answers; where there is nobody to ask, what only a word of 64 bits can be.
+    pub(super) fn suspect(&self, width: Width) -> u64 {
+        match self.tap.presence.as_ref().is_some_and(|presence| presence.doubts_ones()) {
+            true => width.mask(),
+            false => u64::MAX,
+        }
+    }
+
+    /// Whether all ones were read because nothing answers.
+    #[cold]
+    pub(super) fn absent(&self) -> bool {
+        self.tap.presence.as_ref().is_some_and(|presence| presence.absence().is_some())
     }
 
     fn failure(&self, offset: u64, width: Width, write: bool, failure: Failure) -> Error {
@@ -390,20 +420,29 @@ impl Region {
         }
     }
 
-    /// The error for a fault that an access met: of the bus, or because the device was closed meanwhile.
+    /// The error for a fault that an access met: of the bus, or because the device was closed meanwhile. Without a fault
+    /// it is all ones that nobody answered with.
     pub(super) fn bus_fault(
         &self,
         at: String,
         offset: u64,
         width: Width,
         write: bool,
-        fault: Fault,
+        fault: Option<Fault>,
     ) -> Error {
         if self.closed() {
             return Error::Refused { at, reason: Refusal::CLOSED.into() };
         }
         let physical = self.physical.map(|start| start.wrapping_add(offset));
-        Error::Bus(BusFault { at, offset, physical, width, write, fault })
+        let absence = self.tap.presence.as_ref().and_then(|presence| {
+            let absence = match fault {
+                Some(_) => presence.ask()?,
+                None => presence.absence()?,
+            };
+            let (problem, remedy) = presence.explain(absence);
+            Some(Box::new(Absent { word: absence.word(), problem, remedy }))
+        });
+        Error::Bus(BusFault { at, offset, physical, width, write, fault, absence })
     }
 }
 

@@ -80,6 +80,8 @@ pub struct Register {
     offset: u64,
     path: String,
     word: Word,
+    /// The value that may mean that nothing answers.
+    suspect: u64,
     readable: bool,
     writable: bool,
     /// One access is all of it.
@@ -99,7 +101,8 @@ impl Register {
         let single = class.plan.is_none() && single(word.width);
         let possible = single || class.plan.is_some();
         let (readable, writable) = (access.readable() && possible, access.writable() && possible);
-        Register { region, class, offset, path, word, readable, writable, single }
+        let suspect = region.suspect(word.width);
+        Register { region, class, offset, path, word, suspect, readable, writable, single }
     }
 
     /// What the map says of it.
@@ -112,6 +115,12 @@ impl Register {
     #[inline(always)]
     pub(crate) fn word(&self) -> Word {
         self.word
+    }
+
+    /// Whether a value that was loaded is what is read where nothing answers, and nothing does.
+    #[inline(always)]
+    pub(crate) fn unanswered(&self, value: u64) -> bool {
+        value == self.suspect && self.region.absent()
     }
 
     /// Whether it can be read: the map allows it, and the machine has such an access.
@@ -232,13 +241,13 @@ impl Register {
 
     /// The usual case of [`Register::modify`], as the rules have it: None where that must look closer. The fields are
     /// writable and so is the register, the device is open, and `bits` lie under `mask`. An error is the fault that the
-    /// load, or the store, has met.
+    /// load, or the store, has met; none where nothing answered the load: nothing is stored then.
     #[inline(always)]
     pub(crate) fn modify_short(
         &self,
         mask: u64,
         bits: u64,
-    ) -> Option<std::result::Result<(), (bool, Fault)>> {
+    ) -> Option<std::result::Result<(), (bool, Option<Fault>)>> {
         let rules = &self.class.rules;
         if rules.blocked & !mask != 0 {
             return None;
@@ -247,15 +256,16 @@ impl Register {
         let kept = if rules.load {
             // SAFETY: `word_of` checked the place against the mapping, which `region` keeps.
             match unsafe { self.word.load() } {
+                Ok(value) if self.unanswered(value) => return Some(Err((false, None))),
                 Ok(value) => value & rules.keep,
-                Err(fault) => return Some(Err((false, fault))),
+                Err(fault) => return Some(Err((false, Some(fault)))),
             }
         } else {
             0
         };
         // SAFETY: as above, and the region is writable because the register is.
         let done = unsafe { self.word.store((kept | rules.fixed) & !mask | bits & mask) };
-        Some(done.map_err(|fault| (true, fault)))
+        Some(done.map_err(|fault| (true, Some(fault))))
     }
 
     /// The alias register whose one store does the same as reading and writing this one, and what to store there: where
@@ -437,7 +447,11 @@ impl Register {
                 true => self.region.tap().load(touch),
             }
         };
-        done.map_err(|failure| self.failure(touch, false, failure))
+        let (value, width) = (done.map_err(|failure| self.failure(touch, false, failure))?, touch.word.width);
+        match value == self.region.suspect(width) && self.region.absent() {
+            false => Ok(value),
+            true => Err(self.region.bus_fault(self.at(), touch.offset, width, false, None)),
+        }
     }
 
     fn store_word(&self, touch: &Touch, value: u64) -> Result<()> {
@@ -483,7 +497,7 @@ impl Register {
     fn failure(&self, touch: &Touch, write: bool, failure: Failure) -> Error {
         match failure {
             Failure::Fault(fault) => {
-                self.region.bus_fault(self.at(), touch.offset, touch.word.width, write, fault)
+                self.region.bus_fault(self.at(), touch.offset, touch.word.width, write, Some(fault))
             }
             Failure::Error(error) => error,
         }
@@ -533,8 +547,8 @@ impl Register {
         Error::Value { at: self.at(), problem }
     }
 
-    /// The error for a fault that an access of this register met.
-    pub(crate) fn fault(&self, write: bool, fault: Fault) -> Error {
+    /// The error for a fault that an access of this register met; without one, for all ones that nobody answered with.
+    pub(crate) fn fault(&self, write: bool, fault: Option<Fault>) -> Error {
         let width = self.info().width;
         self.region.bus_fault(self.at(), self.offset, width, write, fault)
     }

@@ -7,6 +7,7 @@ use crate::access::{Fault, Word};
 use crate::error::Error;
 use crate::map::Width;
 use crate::mock::{Mock, Piece, Place, Trouble};
+use crate::source::Presence;
 use crate::trace::{Answer, Journal, Op, Record, Script};
 
 /// What listens to the accesses of a device, and what answers them in its place.
@@ -15,6 +16,8 @@ pub(crate) struct Tap {
     pub mock: Option<Arc<Mock>>,
     /// The source is a recording: there is no device, nor memory that stands for one.
     pub replays: bool,
+    /// What tells whether the device still answers, where something does.
+    pub presence: Option<Arc<Presence>>,
     pub journal: Arc<Journal>,
 }
 
@@ -103,8 +106,8 @@ impl Whole {
 }
 
 impl Tap {
-    pub fn new(mock: Option<Arc<Mock>>, script: Option<Script>) -> Tap {
-        let tap = Tap { mock, replays: script.is_some(), journal: Arc::default() };
+    pub fn new(mock: Option<Arc<Mock>>, script: Option<Script>, presence: Option<Arc<Presence>>) -> Tap {
+        let tap = Tap { mock, replays: script.is_some(), presence, journal: Arc::default() };
         tap.journal.change(|listeners| listeners.script = script);
         tap
     }

@@ -149,6 +149,10 @@ impl PyDevice {
         module.call_method1("restore", (slf, snapshot, only, dry_run, verify))
     }
 
+    fn verify(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.device.verify()).map_err(Failed)?)
+    }
+
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         self.device.close().map_err(Failed)?;
         if let Some(mock) = self.keep.mock() {

@@ -52,12 +52,12 @@ pub(super) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
         )?,
         bus: make(
             "BusError",
-            "The bus answered an access with a fault.\n\nAttributes: at, offset, address, width, write, signal, code.",
+            "The bus answered an access with a fault, or a PCI function that is not there with all ones.\n\nAttributes: at, offset, address, width, write; signal and code, None where there was no fault; reason, where the system tells why: 'removed', 'silent', 'asleep', 'not-decoding' or 'replaced'.",
             py.get_type::<PyOSError>(),
         )?,
         source: make(
             "SourceError",
-            "A source cannot be opened, or went away. `errno` is set where the system gave one.",
+            "A source cannot be opened, or went away. `errno` is set where the system gave one.\n\nAttributes: source, problem, remedy; each None where not known.",
             py.get_type::<PyOSError>(),
         )?,
         timeout: make("WaitTimeout", "A wait ran out of time.", py.get_type::<PyTimeoutError>())?,
@@ -67,6 +67,9 @@ pub(super) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
             py.get_type::<PyAssertionError>(),
         )?,
     };
+    for name in ["source", "problem", "remedy"] {
+        kinds.source.bind(py).setattr(name, py.None())?;
+    }
     module.add("DevregsError", base)?;
     module.add("MapError", &kinds.map)?;
     module.add("AccessError", &kinds.access)?;
@@ -104,10 +107,16 @@ fn raise(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
                 None => PyException::new_err(text),
             });
         }
-        Error::Source(source) => match source.errno {
-            Some(errno) => kinds.source.bind(py).call1((errno, text))?,
-            None => kinds.source.bind(py).call1((text,))?,
-        },
+        Error::Source(source) => {
+            let made = match source.errno {
+                Some(errno) => kinds.source.bind(py).call1((errno, text))?,
+                None => kinds.source.bind(py).call1((text,))?,
+            };
+            made.setattr("source", &source.name)?;
+            made.setattr("problem", &source.problem)?;
+            made.setattr("remedy", &source.remedy)?;
+            made
+        }
         Error::Bus(fault) => {
             let made = kinds.bus.bind(py).call1((libc::EFAULT, text))?;
             made.setattr("at", &fault.at)?;
@@ -115,8 +124,9 @@ fn raise(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             made.setattr("address", fault.physical)?;
             made.setattr("width", fault.width.bits())?;
             made.setattr("write", fault.write)?;
-            made.setattr("signal", fault.fault.signal)?;
-            made.setattr("code", fault.fault.code)?;
+            made.setattr("signal", fault.fault.map(|fault| fault.signal))?;
+            made.setattr("code", fault.fault.map(|fault| fault.code))?;
+            made.setattr("reason", fault.absence.as_ref().map(|absence| absence.word))?;
             made
         }
     };

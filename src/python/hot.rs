@@ -24,6 +24,8 @@ use pyo3::{PyClass, PyTypeInfo};
 use super::errors::Failed;
 use super::field::PyField;
 use super::register::PyRegister;
+use crate::access::Fault;
+use crate::device::Register;
 use crate::error::Error;
 
 type Object = *mut ffi::PyObject;
@@ -214,6 +216,12 @@ fn int(value: u64) -> Object {
     }
 }
 
+/// A load that met a fault, or nobody who answered.
+#[cold]
+fn failed(register: &Register, fault: Option<Fault>) -> Object {
+    long_way(ptr::null_mut(), |_| Err(Failed(register.fault(false, fault)).into()))
+}
+
 unsafe extern "C" fn read(slf: Object, _: Object) -> Object {
     // SAFETY: CPython has checked that `slf` is a Register.
     let this = unsafe { get::<PyRegister>(slf) };
@@ -223,8 +231,9 @@ unsafe extern "C" fn read(slf: Object, _: Object) -> Object {
     }
     // SAFETY: the register's place was checked against the mapping that it keeps.
     match unsafe { register.word().load() } {
+        Ok(value) if register.unanswered(value) => failed(register, None),
         Ok(value) => int(value),
-        Err(fault) => long_way(ptr::null_mut(), |_| Err(Failed(register.fault(false, fault)).into())),
+        Err(fault) => failed(register, Some(fault)),
     }
 }
 
@@ -250,7 +259,7 @@ unsafe extern "C" fn write(slf: Object, value: Object) -> Object {
     drop(held);
     match done {
         Ok(()) => none(),
-        Err(fault) => long_way(ptr::null_mut(), |_| Err(Failed(register.fault(true, fault)).into())),
+        Err(fault) => long_way(ptr::null_mut(), |_| Err(Failed(register.fault(true, Some(fault))).into())),
     }
 }
 
@@ -391,12 +400,9 @@ unsafe extern "C" fn field_get(slf: Object, object: Object, class: Object) -> Ob
             } else {
                 // SAFETY: the register's place was checked against the mapping that it keeps.
                 match unsafe { register.word().load() } {
+                    Ok(value) if register.unanswered(value) => return failed(register, None),
                     Ok(value) => value,
-                    Err(fault) => {
-                        return long_way(ptr::null_mut(), |_| {
-                            Err(Failed(register.fault(false, fault)).into())
-                        });
-                    }
+                    Err(fault) => return failed(register, Some(fault)),
                 }
             };
             let value = value >> field.lsb & field.low_mask;

@@ -21,14 +21,16 @@ mod values;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::device::{Device, Options};
+use crate::error::SourceError;
 use crate::map::{BoardMap, builtin_names};
 use crate::mock::Backing;
-use crate::source::{Source, scan as scan_sources};
+use crate::source::{Source, UioName, scan as scan_sources};
 use errors::Failed;
 
 /// CPython's flags for PyMemoryView_FromMemory (Include/object.h): the words for what a view allows.
@@ -65,6 +67,8 @@ fn _devregs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(_watch_opens, module)?)?;
     module.add_function(wrap_pyfunction!(builtin_maps, module)?)?;
     module.add_function(wrap_pyfunction!(scan, module)?)?;
+    module.add_function(wrap_pyfunction!(_source, module)?)?;
+    module.add_function(wrap_pyfunction!(_uio_source, module)?)?;
     module.add_function(wrap_pyfunction!(load_board, module)?)?;
     hot::install(py)
 }
@@ -146,10 +150,48 @@ fn _watch_opens(py: Python<'_>, function: Py<PyAny>) -> bool {
 
 /// A source by name; a path object is a file.
 fn source_of(source: &Bound<'_, PyAny>) -> PyResult<Source> {
-    match source.extract::<&str>() {
-        Ok(name) => Ok(name.parse::<Source>().map_err(|error| Failed(error.into()))?),
+    match source.cast::<PyString>() {
+        Ok(name) => parse_source(name),
         Err(_) => Ok(Source::File(source.extract::<PathBuf>()?)),
     }
+}
+
+fn parse_source(name: &Bound<'_, PyString>) -> PyResult<Source> {
+    let parse = |text: &str| text.parse::<Source>().map_err(|error| PyErr::from(Failed(error.into())));
+    if let Ok(text) = name.to_str() {
+        return parse(text);
+    }
+    // Bytes of a command line or a file's name that are no UTF-8 come as surrogates.
+    let bytes: std::ffi::OsString = name.extract().map_err(|_| {
+        let shown = name.to_string_lossy().escape_debug().to_string();
+        PyErr::from(Failed(SourceError::new(shown, "has characters that are none: lone surrogates").into()))
+    })?;
+    let text = bytes.as_encoded_bytes().utf8_chunks().map(|chunk| {
+        chunk.valid().to_string()
+            + &chunk.invalid().iter().map(|byte| format!("%{byte:02X}")).collect::<String>()
+    });
+    parse(&text.collect::<String>())
+}
+
+/// A source as it is printed, and what its place is: a UIO device's number or name, an address, a path; None of others.
+#[pyfunction]
+fn _source<'py>(source: &Bound<'py, PyString>) -> PyResult<(String, Option<Bound<'py, PyAny>>)> {
+    let py = source.py();
+    let source = parse_source(source)?;
+    let place = match &source {
+        Source::Mem(address) | Source::Ram(address) => Some(address.into_bound_py_any(py)?),
+        Source::Uio(UioName::Number(number)) => Some(number.into_bound_py_any(py)?),
+        Source::Uio(UioName::Name(name)) => Some(name.into_bound_py_any(py)?),
+        Source::File(path) | Source::Replay(path) => Some(path.as_os_str().into_bound_py_any(py)?),
+        Source::Uio(_) | Source::Pci(_) | Source::Mock => None,
+    };
+    Ok((source.to_string(), place))
+}
+
+/// The source of the UIO device of a name, which may have any characters.
+#[pyfunction]
+fn _uio_source(name: String) -> String {
+    Source::Uio(UioName::Name(name)).to_string()
 }
 
 /// The names of the maps in the library.

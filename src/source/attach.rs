@@ -3,10 +3,10 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Interrupt, Source, Span, Step, file, mem, pci, uio};
+use super::{Interrupt, Presence, Source, Span, Step, file, mem, pci, uio};
 use crate::error::SourceError;
 use crate::map;
 use crate::mock::{Backing, Mock, Pace};
@@ -17,6 +17,8 @@ use crate::trace::{self, Recording};
 pub struct Attached {
     source: Source,
     kind: Kind,
+    presence: Option<Arc<Presence>>,
+    root: PathBuf,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,12 @@ impl Attached {
             Source::Mock => Kind::Mock(mock()?),
             Source::Replay(path) => Kind::Replay(mock()?, Arc::new(recording(source, path, map)?)),
         };
-        Ok(Attached { source: source.clone(), kind })
+        let presence = match &kind {
+            Kind::Uio(uio) => Presence::keep(Some((uio.folder(), uio.number)), &uio.device()),
+            Kind::Pci(pci) => Presence::keep(None, pci.folder()),
+            _ => None,
+        };
+        Ok(Attached { source: source.clone(), kind, presence: presence.map(Arc::new), root: root.into() })
     }
 
     /// Where a region's bytes are.
@@ -74,6 +81,24 @@ impl Attached {
             Kind::Pci(pci) => pci.span(self, region),
             Kind::File(file) => Ok(file.span(region)),
             Kind::Mock(mock) | Kind::Replay(mock, _) => self.mock_span(mock, region),
+        }
+    }
+
+    /// What tells whether the device still answers, where something does.
+    pub(crate) fn presence(&self) -> Option<&Arc<Presence>> {
+        self.presence.as_ref()
+    }
+
+    /// # Errors
+    /// The PCI function does not answer, and why.
+    pub(super) fn check_card(&self) -> Result<(), SourceError> {
+        let Some(presence) = &self.presence else { return Ok(()) };
+        match presence.ask_card() {
+            None => Ok(()),
+            Some(absence) => {
+                let (problem, remedy) = presence.explain(absence);
+                Err(SourceError::new(self, problem).remedy(remedy))
+            }
         }
     }
 
@@ -121,7 +146,15 @@ impl Attached {
             .region(&region.name)
             .ok_or_else(|| failed(format!("the mock was made from a map without region {}", region.name)))?;
         let (file, offset) = mock.place(index).map_err(|error| failed(error.to_string()).errno(&error))?;
-        Ok(Span { path: "/proc/self/fd".into(), file: Some(file), flags: 0, offset, skip: 0, physical: None })
+        Ok(Span {
+            path: "/proc/self/fd".into(),
+            file: Some(file),
+            flags: 0,
+            offset,
+            skip: 0,
+            physical: None,
+            whole_pages: false,
+        })
     }
 
     pub(super) fn explain(
@@ -133,8 +166,8 @@ impl Attached {
     ) -> SourceError {
         let known = match &self.kind {
             Kind::Mem(mem) => mem.explain(&step, span, region, error),
-            Kind::Uio(uio) => uio.explain(&step, span, error),
-            Kind::Pci(pci) => pci.explain(&step, span, error),
+            Kind::Uio(uio) => uio.explain(&self.root, &step, region, span, error),
+            Kind::Pci(pci) => pci.explain(&self.root, &step, region, span, error),
             Kind::File(_) | Kind::Mock(_) | Kind::Replay(..) => file::explain(span, region, error),
         };
         let (problem, remedy) = known.unwrap_or_else(|| {

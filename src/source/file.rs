@@ -19,7 +19,15 @@ impl Plain {
     }
 
     pub fn span(&self, region: &map::Region) -> Span {
-        Span { path: self.path.clone(), file: None, flags: 0, offset: region.offset, skip: 0, physical: None }
+        Span {
+            path: self.path.clone(),
+            file: None,
+            flags: 0,
+            offset: region.offset,
+            skip: 0,
+            physical: None,
+            whole_pages: false,
+        }
     }
 }
 

@@ -51,6 +51,7 @@ impl Mem {
             offset: start,
             skip: 0,
             physical: Some(start),
+            whole_pages: false,
         })
     }
 

@@ -4,6 +4,7 @@
 //! for the span of each region. Everything is found under a root folder, `/` but in tests.
 
 mod attach;
+mod card;
 mod discover;
 mod file;
 mod interrupt;
@@ -19,13 +20,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 pub use attach::Attached;
-pub use discover::{Found, FoundMap, scan};
+pub use card::{Absence, Presence};
+pub use discover::{Found, FoundBar, FoundCard, FoundMap, scan};
 pub use interrupt::Interrupt;
-pub use name::{PciName, Source, UioName};
+pub use name::{PciAddress, PciName, Source, UioName};
 
 use crate::error::SourceError;
 use crate::map;
-use crate::mapping::{Mapping, Protection};
+use crate::mapping::{Mapping, Protection, page_size};
 
 /// The bytes of one region: which file, and where in it.
 #[derive(Debug)]
@@ -42,6 +44,9 @@ pub struct Span {
     pub skip: u64,
     /// The physical address of the region's first byte, where known.
     pub physical: Option<u64>,
+    /// The file has whole pages, whatever its length says: one of sysfs is as long as its BAR, and maps as the pages
+    /// that the BAR lies in.
+    pub whole_pages: bool,
 }
 
 /// What opening or mapping a span was doing when it failed.
@@ -103,7 +108,11 @@ fn check_length(
         return Err(SourceError::new(attached, "is a directory, not a file"));
     }
     let end = span.offset.saturating_add(span.skip).saturating_add(region.size);
-    if metadata.is_file() && metadata.len() < end {
+    let length = match span.whole_pages {
+        true => metadata.len().next_multiple_of(page_size() as u64),
+        false => metadata.len(),
+    };
+    if metadata.is_file() && length < end {
         return Err(SourceError::new(
             attached,
             format!(

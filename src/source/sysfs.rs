@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-/// The file's text without the newline at its end; None where it cannot be read.
+/// The file's text without the newline at its end; None where it cannot be read. Drivers may write any bytes.
 pub(super) fn text(path: &Path) -> Option<String> {
-    Some(fs::read_to_string(path).ok()?.trim_end().to_string())
+    Some(String::from_utf8_lossy(&fs::read(path).ok()?).trim_end().to_string())
 }
 
 /// A number as sysfs writes it: `0x…`.

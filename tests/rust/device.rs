@@ -302,7 +302,7 @@ fn a_fault_is_an_error_that_says_where_and_the_process_goes_on() {
     }
     let Err(Error::Bus(fault)) = device.register("CH[3].HALF").unwrap().read() else { panic!("a fault") };
     assert_eq!((fault.at.as_str(), fault.offset, fault.physical), ("block.CH[3].HALF", 0x134, None));
-    assert_eq!((fault.width, fault.write, fault.fault.code), (Width::W16, false, 2));
+    assert_eq!((fault.width, fault.write, fault.fault.unwrap().code), (Width::W16, false, 2));
     // Locks are free again, and so is the memory once it is back.
     memory.file.set_len(SIZE).unwrap();
     ctrl.modify(0xf0, 0x20).unwrap();

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import _devregs
-from .._devregs import DevregsError, Map
+from .._devregs import DevregsError, Map, SourceError
 from .._text import clean
 from . import findings
 from .findings import Finding
@@ -43,16 +44,19 @@ def run(options: argparse.Namespace) -> int:
     """Print what was found; 0 where the source opens, 1 where it does not."""
     asked = _asked(options)
     root = Path(options.root)
-    kind, _, name = asked.source.partition(":")
+    kind = asked.source.partition(":")[0]
     found = list(findings.user()) if kind in ("mem", "ram", "uio", "pci") else []
-    if kind in ("mem", "ram"):
-        found += findings.mem(root, name, _size(asked.map), _devregs.scan(root))
-    elif kind == "uio":
-        found += findings.uio(root, name, _devregs.scan(root))
-    elif kind == "pci":
-        found += findings.pci(root, asked.source, _devregs.scan(root))
-    elif kind == "file":
-        found += findings.file(Path(name))
+    # What is no source at all is said by the try to open it.
+    with contextlib.suppress(SourceError):
+        source, place = _devregs._source(asked.source)
+        if isinstance(place, int) and kind in ("mem", "ram"):
+            found += findings.mem(root, place, _size(asked.map), _devregs.scan(root))
+        elif kind == "uio":
+            found += findings.uio(root, source, _devregs.scan(root))
+        elif kind == "pci":
+            found += findings.pci(root, source, _devregs.scan(root))
+        elif kind == "file":
+            found += findings.file(Path(str(place)))
     opens = _try(asked, options)
     found.append(opens)
     if options.json:
@@ -100,10 +104,12 @@ def _try(asked: Asked, options: argparse.Namespace) -> Finding:
 
 
 def _refused(error: Exception) -> Finding:
-    # An error says what happened, and behind the last semicolon what to do.
-    text = message_of(error).replace("verify=False", "--no-verify")
-    problem, _, remedy = text.rpartition("; ") if "; " in text else (text, "", "")
-    return Finding("no", f"does not open: {problem}", remedy)
+    problem, remedy = message_of(error), ""
+    if isinstance(error, SourceError) and error.problem is not None:
+        problem, remedy = f"{error.source}: {error.problem}", error.remedy or ""
+    return Finding(
+        "no", f"does not open: {problem}", remedy.replace("verify=False", "--no-verify")
+    )
 
 
 def _size(device_map: Map | None) -> int:

@@ -40,42 +40,41 @@ def user() -> Iterator[Finding]:
         yield Finding("ok", "you are root")
 
 
-def mem(root: Path, address: str, size: int, scanned: list[Entry]) -> Iterator[Finding]:
+def mem(root: Path, start: int, size: int, scanned: list[Entry]) -> Iterator[Finding]:
     """What may stand between a user and an address of physical memory."""
     yield _node(root / "dev/mem", "it needs CONFIG_DEVMEM, and to be passed into a container")
     yield from _lockdown(root, "opening /dev/mem")
     yield from _strictness(root)
-    try:
-        start = int(address, 0)
-    except ValueError:
-        return
     for entry in scanned:
         for span in entry["maps"]:
-            if span["address"] <= start < span["address"] + span["size"]:
+            first = span["address"]
+            if first is not None and first <= start < first + span["size"]:
                 source = entry["source"]
                 yield Finding("ok", f"{source} has the address too", f"better open {source}")
     yield from _owner(root, start, start + max(size, 1) - 1)
 
 
-def uio(root: Path, name: str, scanned: list[Entry]) -> Iterator[Finding]:
+def uio(root: Path, source: str, scanned: list[Entry]) -> Iterator[Finding]:
     """What may stand between a user and a UIO device."""
     folder = root / "sys/class/uio"
     if not folder.is_dir():
         yield Finding("no", f"there is no {folder}: the uio module is not loaded", "modprobe uio")
         return
-    entry = yield from _one(f"uio:{name}", scanned)
+    entry = yield from _one(source, scanned)
     if entry is None:
         remedy = "uio_pdrv_genirq (device tree) and uio_pci_generic (PCI, new_id) make them"
         yield Finding("?", "UIO devices appear when a UIO driver is bound to them", remedy)
         return
     for span in entry["maps"]:
-        where = f"{span['size']:#x} bytes at {span['address']:#x}"
-        yield Finding("ok", f"map {span['index']} ({span['name']}): {where}")
+        place = span["address"]
+        where = "which gets its address when opened" if place is None else f"at {place:#x}"
+        yield Finding("ok", f"map {span['index']} ({span['name']}): {span['size']:#x} bytes {where}")
     if not entry["maps"]:
         yield Finding("no", "it has no memory maps", "give its device-tree node a reg property")
+    yield from _card(entry)
     rule = f'SUBSYSTEM=="uio", ATTR{{name}}=="{entry["name"]}", GROUP="plugdev", MODE="0660"'
     yield _node(
-        root / f"dev/uio{entry['source'].partition(':')[2]}",
+        Path(entry["path"]),
         "is udev running? In a container, pass the device in",
         f"a udev rule gives it to your group: {rule}",
     )
@@ -89,24 +88,33 @@ def pci(root: Path, source: str, scanned: list[Entry]) -> Iterator[Finding]:
         remedy = "echo 1 > /sys/bus/pci/rescan"
         yield Finding("?", "a card that came late is found by a rescan", remedy)
         return
-    folder = root / "sys/bus/pci/devices" / entry["source"].partition(":")[2]
+    folder = Path(entry["path"])
     driver = entry["driver"]
     if driver and not driver.startswith(("uio", "vfio")):
         remedy = f"unbind it: echo {folder.name} > {folder}/driver/unbind"
         yield Finding("?", f"the driver {driver} works with the device too", remedy)
-    enabled = _text(folder / "enable")
-    if enabled == "0":
-        yield Finding("no", "the function is not enabled", f"echo 1 > {folder}/enable")
-    elif enabled:
-        yield Finding("ok", "the function is enabled")
-    power = _text(folder / "power_state")
-    if power not in (None, "D0", "unknown"):
-        remedy = f"echo on > {folder}/power/control"
-        yield Finding("no", f"the function sleeps ({power})", remedy)
+    yield from _card(entry)
     yield from _lockdown(root, "mapping PCI resources")
     for span in entry["maps"]:
         yield _node(folder / f"resource{span['index']}", "this kernel cannot map PCI resources")
     yield _fit(entry)
+
+
+def _card(entry: Entry) -> Iterator[Finding]:
+    """Whether the PCI function answers, and which BARs cannot be mapped."""
+    card = entry["card"]
+    if card is None:
+        return
+    if card["answers"] is None:
+        what = f"whether it answers is not known: {card['folder']}/config cannot be read"
+        yield Finding("?", what)
+    elif card["answers"]:
+        yield Finding("ok", "the PCI function is awake and answers to memory accesses")
+    else:
+        yield Finding("no", card["problem"], card["remedy"])
+    for bar in card["unmappable"]:
+        what = f"BAR {bar['index']} cannot be mapped: it is {bar['size']:#x} bytes of {bar['reason']}"
+        yield Finding("?", what)
 
 
 def file(path: Path) -> Iterator[Finding]:

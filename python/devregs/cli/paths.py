@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ def find(device: Device, path: str) -> Named | Raw | Group | Array:
     """
     raw = _RAW.fullmatch(path)
     if raw and (region := _region(device, raw["region"])):
-        return Raw(region, integer(raw["offset"]), int(raw["width"] or region.width))
+        return Raw(region, _offset(path, raw["offset"]), int(raw["width"] or region.width))
     here: Group | Array | Register = device
     segments = path.split(".")
     for at, segment in enumerate(segments):
@@ -75,6 +76,21 @@ def place(device: Device, path: str) -> Named | Raw:
 def _which(array: Array) -> str:
     path = clean(array.path)
     return f"{path} is an array of {len(array)}: say which one, {path}[0]"
+
+
+def _offset(path: str, text: str) -> int:
+    """An offset, which begins with 0x: digits alone are hexadecimal to some and decimal to others."""
+    if text[:2] in ("0x", "0X"):
+        return integer(text)
+    before = clean(path).partition("+")[0]
+    readings = []
+    for base in (16, 10):
+        with contextlib.suppress(ValueError):
+            readings.append(f"{before}+{int(text, base):#x}")
+    if not readings:
+        raise Failure(f"{clean(text)!r} is no offset: {before}+0x10")
+    last = f", or {readings[1]}, which is {text} in decimal?" if len(readings) > 1 else ""
+    raise Failure(f"an offset begins with 0x: {'is it ' if last else ''}{readings[0]}{last}")
 
 
 def integer(text: str) -> int:

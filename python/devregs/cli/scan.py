@@ -32,11 +32,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _rows(entry: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
-    memory = [
-        f"{clean(span['name'])} {span['address']:#x}, {span['size']:#x} bytes"
-        for span in entry["maps"]
-    ]
+    memory = []
+    for span in entry["maps"]:
+        place = "-" if span["address"] is None else f"{span['address']:#x}"
+        memory.append(f"{clean(span['name'])} {place}, {span['size']:#x} bytes")
     first, *more = memory or ["-"]
     fits = ", ".join(entry["fits"]) or "-"
-    row = (clean(entry["source"]), clean(entry["name"]), clean(entry["driver"] or "-"), fits, first)
+    # A source is printed as it is typed: it has no characters that a terminal acts on.
+    row = (entry["source"], clean(entry["name"]), clean(entry["driver"] or "-"), fits, first)
     return [row, *(("", "", "", "", text) for text in more)]

@@ -191,7 +191,7 @@ def _found(served: standin.Served) -> bool:
     from .. import _devregs
 
     found = [
-        entry for entry in _devregs.scan(served.root) if entry["source"] == f"uio:{served.number}"
+        entry for entry in _devregs.scan(served.root) if f"uio:{served.number}" in entry["names"]
     ]
     return bool(found) and found[0]["fits"][:1] == [served.map.name]
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from .. import _devregs
 from .._board import named
-from .._devregs import Device, DevregsError, Map, MapError
+from .._devregs import Device, DevregsError, Map, MapError, SourceError
 from .._text import clean
 from .options import NO, SOURCE, USAGE, Failure, code_of, message_of
 
@@ -60,7 +60,8 @@ class Bench:
     def find(self, name: str) -> tuple[Map, str]:
         """The map and the source that a name stands for."""
         if self._board is None:
-            return find_map(self._options, name), name
+            found = find_map(self._options, name)
+            return found, parse(name)[0]
         entry = self._board.get(name)
         if entry is None:
             raise Failure(
@@ -114,19 +115,18 @@ def find_map(options: argparse.Namespace, source: str) -> Map:
     if kind in ("mem", "ram", "file", "mock"):
         raise Failure(f"{shown} does not tell what it is: give its map, by name or file: --map MAP")
     if kind == "replay":
-        return load_map(_recorded_map(source.partition(":")[2]))
+        return load_map(_recorded_map(str(parse(source)[1])))
     if kind not in ("uio", "pci"):
         forms = (
-            "uio:NAME, uio:NUMBER, pci:ADDRESS, pci:VENDOR:DEVICE, mem:ADDRESS, file:PATH, "
+            "uio:NAME, uio:NUMBER, pci:ADDRESS, pci:VENDOR:DEVICE, mem:0xADDRESS, file:PATH, "
             "replay:PATH, mock:"
         )
         raise Failure(f"{shown!r} is no source; one is {forms}")
+    source = parse(source)[0]
     found = _devregs.scan(options.root)
     fitting = matching(found, source)
     if not fitting:
-        there = ", ".join(
-            clean(entry["source"]) for entry in found if entry["source"].startswith(kind)
-        )
+        there = ", ".join(entry["source"] for entry in found if entry["source"].startswith(kind))
         raise Failure(f"{shown}: no such device; there is {there or 'none of this kind'}", SOURCE)
     for entry in fitting:
         if entry["fits"]:
@@ -155,23 +155,17 @@ def _recorded_map(path: str) -> str:
     return str(name)
 
 
+def parse(source: str) -> tuple[str, int | str | None]:
+    """A source as it is printed, and its place: a number, address, name or path; None of others."""
+    try:
+        return _devregs._source(source)
+    except SourceError as error:
+        raise Failure(message_of(error)) from error
+
+
 def matching(found: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
-    """What `scan` found that a source names: by its own source, or by name."""
-    kind, _, name = source.partition(":")
-    if kind == "pci":
-        # The domain of a PCI address may be left out.
-        name = name.lower()
-        exact = {f"pci:{name}", f"pci:0000:{name}"}
-    elif name.isdecimal():
-        return [entry for entry in found if entry["source"] == f"{kind}:{int(name)}"]
-    else:
-        exact = {source}
-    return [
-        entry
-        for entry in found
-        if entry["source"] in exact
-        or (entry["source"].startswith(f"{kind}:") and entry["name"] == name)
-    ]
+    """What `scan` found that a source may mean; as it is printed."""
+    return [entry for entry in found if source in entry["names"]]
 
 
 def near(word: str, known: list[str]) -> str:
