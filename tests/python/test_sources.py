@@ -9,8 +9,7 @@ from pathlib import Path
 
 import devregs
 import pytest
-
-PAGE = os.sysconf("SC_PAGESIZE")
+from systems import IO, MEMORY, PAGE, UNSET, Pci, Uio, decode, poke, put
 
 REGS = """
 [device]
@@ -34,43 +33,9 @@ def block(tmp_path: Path):
     return write
 
 
-def put(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-class FakeUio:
-    """A tree as the kernel shows it: /sys/class/uio and /dev, with a file for a device."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def add(
-        self,
-        number: int,
-        name: str,
-        maps: list[dict[str, int | str]],
-        device: dict[str, str] | None = None,
-    ) -> Path:
-        folder = self.root / f"sys/class/uio/uio{number}"
-        put(folder / "name", name + "\n")
-        put(folder / "event", "0\n")
-        for index, map in enumerate(maps):
-            put(folder / f"maps/map{index}/name", f"{map.get('name', '')}\n")
-            for key in ("addr", "offset", "size"):
-                put(folder / f"maps/map{index}/{key}", f"0x{map.get(key, 0):016x}\n")
-        (folder / "device").mkdir(exist_ok=True)
-        for key, text in (device or {}).items():
-            put(folder / "device" / key, text)
-        node = self.root / f"dev/uio{number}"
-        node.parent.mkdir(exist_ok=True)
-        node.write_bytes(bytes(PAGE * (len(maps) + 1)))
-        return node
-
-
 @pytest.fixture
-def uio(tmp_path: Path) -> FakeUio:
-    return FakeUio(tmp_path / "root")
+def uio(tmp_path: Path) -> Uio:
+    return Uio(tmp_path / "root")
 
 
 def test_uio_by_name_and_number(uio, block):
@@ -127,10 +92,10 @@ def test_uio_errors_name_what_is_there(uio, block):
     uio.add(10, "rtc", [])
     with pytest.raises(
         devregs.SourceError,
-        match=r"no such UIO device; there are uio0 \(gpio\), uio1 \(gpio\), uio10 \(rtc\)",
+        match=r"no such UIO device; there are uio:0 \(uio0\), uio:1 \(uio1\), uio:rtc \(uio10\)$",
     ):
         devregs.open(block(), "uio:gpoi", root=uio.root)
-    with pytest.raises(devregs.SourceError, match=r"several.*uio:0, uio:1"):
+    with pytest.raises(devregs.SourceError, match=r"several.*uio:0 .*uio:1 "):
         devregs.open(block(), "uio:gpio", root=uio.root)
     with pytest.raises(devregs.SourceError, match="it has no maps"):
         devregs.open(block(), "uio:rtc", root=uio.root)
@@ -168,34 +133,9 @@ def test_permission_errors_give_the_udev_rule(uio, block):
     assert 'SUBSYSTEM=="uio", ATTR{name}=="gpio"' in done.stdout
 
 
-class FakePci:
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def add(
-        self,
-        address: str,
-        ids: tuple[int, int],
-        bars: list[tuple[int, int, int]],
-        enable: str = "1",
-    ) -> Path:
-        folder = self.root / "sys/bus/pci/devices" / address
-        put(folder / "vendor", f"0x{ids[0]:04x}\n")
-        put(folder / "device", f"0x{ids[1]:04x}\n")
-        put(folder / "enable", enable + "\n")
-        lines = [
-            f"0x{start:016x} 0x{start + size - 1 if size else 0:016x} 0x{flags:016x}"
-            for start, size, flags in bars
-        ]
-        put(folder / "resource", "\n".join(lines) + "\n")
-        for index, (start, size, _) in enumerate(bars):
-            (folder / f"resource{index}").write_bytes(bytes(max(size, PAGE) + start % PAGE))
-        return folder
-
-
 @pytest.fixture
-def pci(tmp_path: Path) -> FakePci:
-    return FakePci(tmp_path / "root")
+def pci(tmp_path: Path) -> Pci:
+    return Pci(tmp_path / "root")
 
 
 def test_pci_by_address_and_ids(pci, block):
@@ -218,32 +158,48 @@ def test_pci_by_address_and_ids(pci, block):
 
 def test_a_bar_smaller_than_a_page_may_begin_inside_one(pci, block):
     folder = pci.add("0000:01:00.0", (1, 2), [(0xFE00_0100, 0x100, 0x200)])
-    with devregs.open(block(), "pci:0001:0002", root=pci.root) as device:
-        device.DATA.write(7)
+    # A file of sysfs is as long as its BAR and maps as the page it lies in; what a plain file has there must be in it.
+    for size in (0x100, PAGE):
+        (folder / "resource0").write_bytes(bytes(size))
+        with devregs.open(block(), "pci:0001:0002", root=pci.root) as device:
+            assert device.DATA.address == 0xFE00_0104
+            device.DATA.write(7)
+            assert device.DATA.read() == 7
     assert (folder / "resource0").read_bytes()[0x104] == 7
 
 
 @pytest.mark.parametrize(
     ("place", "source", "message"),
     [
-        ("pci-bar = 1", "pci:10ee:7021", "BAR 1, which the function has not; it has BAR 0, 3"),
-        ("pci-bar = 3", "pci:10ee:7021", "I/O port"),
+        ("pci-bar = 1", "pci:10ee:7021", "BAR 1, which the function has not; it has BAR 0, 3, 4, 5"),
+        ("pci-bar = 3", "pci:10ee:7021", "BAR 3 is 0x100 I/O ports at 0x1000, which cannot be mapped"),
         ("offset = 0x100000", "pci:10ee:7021", "BAR 0 has only"),
-        ("", "pci:ffff:ffff", r"no such PCI function; there are 0000:01:00.0 \(10ee:7021\)"),
+        ("", "pci:ffff:ffff", r"no such PCI function; there are pci:0000:01:00.0 \(10ee:7021\)"),
         ("", "pci:0000:09:00.0", "no such PCI function"),
         ("", "pci:1234:11e8", "several.*0000:03:00.0.*0000:04:00.0"),
-        ("", "pci:0000:05:00.0", r"not enabled.*echo 1 >"),
+        ("", "pci:0000:05:00.0", r"COMMAND register.*; bind it to a driver, or: echo 1 > .*/enable$"),
+        ("", "pci:0000:06:00.0", r"COMMAND register.*; setpci -s 0000:06:00.0 COMMAND=2:2"),
+        ("pci-bar = 4", "pci:10ee:7021", "BAR 4 has no address"),
+        ("pci-bar = 5", "pci:10ee:7021", "BAR 5 has no address"),
     ],
 )
 def test_pci_errors(pci, block, place, source, message):
     pci.add(
         "0000:01:00.0",
         (0x10EE, 0x7021),
-        [(0xFE00_0000, PAGE, 0x200), (0, 0, 0), (0, 0, 0), (0x1000, 0x100, 0x101)],
+        [
+            (0xFE00_0000, PAGE, MEMORY),
+            (0, 0, 0),
+            (0, 0, 0),
+            (0x1000, 0x100, IO),
+            (0, 0x1000, MEMORY | UNSET),
+            (0, 0x1000, MEMORY),
+        ],
     )
     pci.add("0000:03:00.0", (0x1234, 0x11E8), [])
     pci.add("0000:04:00.0", (0x1234, 0x11E8), [])
-    pci.add("0000:05:00.0", (5, 5), [(0xFE00_0000, PAGE, 0x200)], enable="0")
+    pci.add("0000:05:00.0", (5, 5), [(0xFE00_0000, PAGE, MEMORY)], enable=0, command=0x101)
+    pci.add("0000:06:00.0", (6, 6), [(0xFE00_0000, PAGE, MEMORY)], enable=1, command=0x101)
     with pytest.raises(devregs.SourceError, match=message):
         devregs.open(block(place), source, root=pci.root)
 
@@ -257,7 +213,7 @@ def test_scan_finds_devices_and_the_maps_that_fit(uio, pci):
     )
     pci.add("0000:01:00.0", (0x1234, 0x11E8), [(0xFE00_0000, 0x10_0000, 0x200)])
     found = devregs.scan(uio.root)
-    assert [device["source"] for device in found] == ["uio:0", "pci:0000:01:00.0"]
+    assert [device["source"] for device in found] == ["uio:labgpio", "pci:0000:01:00.0"]
     gpio, card = found
     assert gpio["name"] == "labgpio"
     assert gpio["maps"] == [{"index": 0, "name": "regs", "address": 0x1000, "size": PAGE}]
@@ -330,6 +286,8 @@ def test_a_read_only_region_needs_no_write_permission(tmp_path, block):
         "mem:+1",
         "mem:0x1_0000_0000_0000_0000",
         "mem:0x+1",
+        "mem:0x1000+16",
+        "mem:_1",
         "pci:",
         "pci:zz:zz",
         "pci:1:2",
@@ -337,6 +295,12 @@ def test_a_read_only_region_needs_no_write_permission(tmp_path, block):
         "pci:00:00.8",
         "pci:0000:00:00:00.0",
         "file:",
+        "file:a+b",
+        "file:100%",
+        "file:%x0",
+        "uio:a+0x10",
+        "uio:%",
+        "pci:100000000:00:00.0",
         "mock:x",
         "tcp:host",
         "\x1b[31m:x",
@@ -344,7 +308,7 @@ def test_a_read_only_region_needs_no_write_permission(tmp_path, block):
     ],
 )
 def test_names_that_are_no_source(block, source):
-    with pytest.raises(devregs.SourceError, match="a source is mem:ADDRESS") as raised:
+    with pytest.raises(devregs.SourceError, match="a source is mem:0xADDRESS") as raised:
         devregs.open(block(), source)
     assert "\x1b" not in str(raised.value)
 

@@ -88,7 +88,7 @@ def _offset(path: str, text: str) -> int:
         with contextlib.suppress(ValueError):
             readings.append(f"{before}+{int(text, base):#x}")
     if not readings:
-        raise Failure(f"{clean(text)!r} is no offset: {before}+0x10")
+        raise Failure(f"{clean(text)!r} is no offset; one is {before}+0x10")
     last = f", or {readings[1]}, which is {text} in decimal?" if len(readings) > 1 else ""
     raise Failure(f"an offset begins with 0x: {'is it ' if last else ''}{readings[0]}{last}")
 

@@ -17,14 +17,14 @@ TIMER = str(Path(__file__).parent / "timer.toml")
 
 
 def test_read_registers_fields_and_words(on):
-    code, out, err = on("read", "CTRL", "CTRL.MODE", "CH[0].VALUE", "regs+0x104:16", "regs+260")
+    code, out, err = on("read", "CTRL", "CTRL.MODE", "CH[0].VALUE", "regs+0x104:16", "regs+0x104")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "CTRL           0x00000010  16",
         "CTRL.MODE      0x1         1           FAST",
         "CH[0].VALUE    0xffffffff  4294967295",
         "regs+0x104:16  0xffff      65535",
-        "regs+260       0xffffffff  4294967295",
+        "regs+0x104     0xffffffff  4294967295",
     ]
 
 
@@ -33,7 +33,7 @@ def test_read_quietly_for_scripts(on):
 
 
 def test_read_as_json(on):
-    code, out, _ = on("read", "--json", "CTRL", "CTRL.MODE", "id+0")
+    code, out, _ = on("read", "--json", "CTRL", "CTRL.MODE", "id+0x0")
     assert code == 0
     register, field, word = json.loads(out)
     assert set(register) == {"path", "value", "name", "width", "offset", "address", "fields"}
@@ -93,10 +93,12 @@ def test_fields_beside_each_other_share_a_read():
         ("CH[0]", 2, "group"),
         ("CTRL[0]", 2, "CTRL"),
         ("regs+0x200", 2, "regs"),
-        ("regs+2", 2, "regs"),
+        ("regs+0x2", 2, "regs"),
         ("regs+0x10:24", 2, "8, 16, 32 or 64"),
-        ("regs+zz", 2, "no number"),
-        ("nothere+0", 2, "nothere"),
+        ("regs+zz", 2, "'zz' is no offset"),
+        ("regs+260", 2, r"is it regs\+0x260, or regs\+0x104, which is 260 in decimal"),
+        ("regs+fc", 2, r"begins with 0x: regs\+0xfc$"),
+        ("nothere+0x0", 2, "nothere"),
         ("", 2, "read"),
     ],
 )
@@ -183,10 +185,10 @@ def test_verify_says_what_did_not_stay():
         ("CTRL=-1", 2, "does not fit"),
         ("CTRL.MODE=FASST", 2, "none of its values: SLOW, FAST, BURST"),
         ("CTRL.MODE=8", 2, "does not fit 3 bits"),
-        ("regs+0=0x1_0000_0000", 2, "does not fit 32 bits"),
+        ("regs+0x0=0x1_0000_0000", 2, "does not fit 32 bits"),
         ("STATUS=1", 1, "read-only"),
         ("STATUS.READY=1", 1, "read-only"),
-        ("id+0=1", 1, "read-only"),
+        ("id+0x0=1", 1, "read-only"),
     ],
 )
 def test_writes_that_are_refused(on, word, code, message):

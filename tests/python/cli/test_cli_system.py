@@ -40,7 +40,7 @@ def test_scan(run, root):
     assert code == 0
     head, row = out.splitlines()
     assert head.split()[:3] == ["SOURCE", "NAME", "DRIVER"]
-    assert row.split()[:2] == ["uio:0", "labtimer"]
+    assert row.split()[:2] == ["uio:labtimer", "labtimer"]
     assert json.loads(run("scan", "--json", "--root", str(root))[1]) == devregs.scan(root)
 
 
@@ -57,7 +57,7 @@ def test_the_map_of_a_source_is_found_or_asked_for(run, root, monkeypatch):
         assert run(*argv, "--map", TIMER, source, "CTRL")[0] == 0
     code, _, err = run(*argv, "uio:1", "CTRL")
     assert code == 3
-    assert "no such device; there is uio:0" in err
+    assert "no such device; there is uio:labtimer" in err
     found = [{**devregs.scan(root)[0], "fits": [TIMER]}]
     monkeypatch.setattr("devregs._devregs.scan", lambda root: found)
     assert json.loads(run(*argv, "uio:0", "CTRL", "--json")[1])[0]["address"] == 0x4000_0000
@@ -76,14 +76,14 @@ def test_sources_that_do_not_tell_their_map(run, source):
 def test_doctor_of_a_good_source(run, root):
     code, out, _ = run("doctor", "--root", str(root), "--map", TIMER, "--no-verify", "uio:labtimer")
     assert code == 0
-    assert "ok  uio:0 is labtimer" in out
+    assert "ok  uio:labtimer is labtimer" in out
     assert out.splitlines()[-1] == "ok  opens as timer"
 
 
 def test_doctor_says_what_is_missing(run, root, tmp_path):
     code, out, _ = run("doctor", "--root", str(root), "uio:gpio")
     assert code == 1
-    assert "no  there is no uio:gpio; there is uio:0 (labtimer)" in out
+    assert "no  there is no uio:gpio; there is uio:labtimer (labtimer)" in out
     put(root / "sys/kernel/security/lockdown", "none [integrity] confidentiality\n")
     put(root / "proc/iomem", "40000000-4fffffff : bus\n  40000000-40000fff : serial\n")
     code, out, _ = run("doctor", "--root", str(root), "mem:0x40000000")
@@ -91,7 +91,7 @@ def test_doctor_says_what_is_missing(run, root, tmp_path):
     assert re.search(r"no  there is no .*/dev/mem", out)
     assert "locked down (integrity)" in out
     assert "0x40000000 to 0x40000fff belongs to serial" in out
-    assert "uio:0 has the address too" in out
+    assert "uio:labtimer has the address too" in out
     code, out, _ = run("doctor", "--json", f"file:{tmp_path}/missing")
     assert code == 1
     assert json.loads(out)["opens"] is False

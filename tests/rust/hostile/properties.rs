@@ -1,7 +1,11 @@
 //! What must hold of every input of a form: of all names, all numbers, all maps made of the right words.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
 use devregs::map::{Map, Path};
-use devregs::source::Source;
+use devregs::source::{Source, UioName};
 use proptest::prelude::*;
 
 use super::{count, entry};
@@ -171,10 +175,38 @@ proptest! {
 
     #[test]
     fn addresses_of_sources_come_back(address in any::<u64>()) {
-        for text in [format!("mem:{address:#x}"), format!("mem:{address}"), format!("mem:{address:#X}")] {
+        for text in [format!("mem:{address:#x}"), format!("mem:{address:#X}"), Source::Mem(address).to_string()] {
             prop_assert_eq!(text.parse::<Source>().ok(), Some(Source::Mem(address)));
         }
-        let above = format!("mem:{}", u128::from(u64::MAX) + 1 + u128::from(address));
+        let above = format!("mem:{:#x}", u128::from(u64::MAX) + 1 + u128::from(address));
         prop_assert!(above.parse::<Source>().is_err());
+        // Digits alone are hexadecimal to some: both readings are told.
+        for text in [format!("{address}"), format!("{address:x}")] {
+            let error = format!("mem:{text}").parse::<Source>().unwrap_err().to_string();
+            prop_assert!(u64::from_str_radix(&text, 16).is_err() || error.contains(&format!("mem:0x{text}")), "{}", error);
+            prop_assert!(text.parse::<u64>().map_or(true, |decimal| error.contains(&format!("mem:{decimal:#x}"))), "{}", error);
+        }
+    }
+
+    #[test]
+    fn names_of_sources_come_back(
+        name in prop_oneof![any::<String>(), "(uio|/dev/uio)?[0-9]{1,3}", "[0-9a-f]{2,8}:[0-9a-f]{2}:[01][0-9a-f].[0-7]", "[a-z+%@ ]{0,4}@0x[0-9a-f]{1,4}"],
+        address in any::<u64>(),
+        path in proptest::collection::vec(1..=u8::MAX, 1..40),
+    ) {
+        let path = PathBuf::from(OsString::from_vec(path));
+        for source in [
+            Source::Uio(UioName::Name(name.clone())),
+            Source::Uio(UioName::At(name.clone(), address)),
+            Source::File(path.clone()),
+            Source::Replay(path),
+        ] {
+            if source == Source::Uio(UioName::Name(String::new())) {
+                continue;
+            }
+            let text = source.to_string();
+            prop_assert!(!text.contains(char::is_whitespace) && !text.contains(char::is_control), "{}", text);
+            prop_assert_eq!(text.parse::<Source>().ok(), Some(source));
+        }
     }
 }
