@@ -217,7 +217,7 @@ impl Card {
             folder: fs::canonicalize(folder).unwrap_or_else(|_| folder.into()),
             config,
             power,
-            is_virtual: folder.join("physfn").exists(),
+            is_virtual: folder.join("physfn").is_symlink(),
             header: None,
             epoch: Instant::now(),
             answer: AtomicU64::new(0),

@@ -109,6 +109,9 @@ fn address(kind: &str, text: &str) -> Result<u64, String> {
             "an address begins with 0x: is it {kind}:{hex:#x}, or {kind}:{decimal:#x}, which is {decimal} in decimal?"
         )),
         (Some(hex), None) => Err(format!("an address begins with 0x: {kind}:{hex:#x}")),
+        (None, Some(decimal)) => {
+            Err(format!("an address begins with 0x: {kind}:{decimal:#x}, which is {decimal} in decimal"))
+        }
         _ => Err("the address is not a number of 64 bits".into()),
     }
 }

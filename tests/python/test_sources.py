@@ -9,7 +9,7 @@ from pathlib import Path
 
 import devregs
 import pytest
-from systems import IO, MEMORY, PAGE, UNSET, Pci, Uio, decode, poke, put
+from systems import IO, MEMORY, PAGE, UNSET, Pci, Uio, put
 
 REGS = """
 [device]
@@ -171,13 +171,25 @@ def test_a_bar_smaller_than_a_page_may_begin_inside_one(pci, block):
 @pytest.mark.parametrize(
     ("place", "source", "message"),
     [
-        ("pci-bar = 1", "pci:10ee:7021", "BAR 1, which the function has not; it has BAR 0, 3, 4, 5"),
-        ("pci-bar = 3", "pci:10ee:7021", "BAR 3 is 0x100 I/O ports at 0x1000, which cannot be mapped"),
+        (
+            "pci-bar = 1",
+            "pci:10ee:7021",
+            "BAR 1, which the function has not; it has BAR 0, 3, 4, 5",
+        ),
+        (
+            "pci-bar = 3",
+            "pci:10ee:7021",
+            "BAR 3 is 0x100 I/O ports at 0x1000, which cannot be mapped",
+        ),
         ("offset = 0x100000", "pci:10ee:7021", "BAR 0 has only"),
         ("", "pci:ffff:ffff", r"no such PCI function; there are pci:0000:01:00.0 \(10ee:7021\)"),
         ("", "pci:0000:09:00.0", "no such PCI function"),
         ("", "pci:1234:11e8", "several.*0000:03:00.0.*0000:04:00.0"),
-        ("", "pci:0000:05:00.0", r"COMMAND register.*; bind it to a driver, or: echo 1 > .*/enable$"),
+        (
+            "",
+            "pci:0000:05:00.0",
+            r"COMMAND register.*; bind it to a driver, or: echo 1 > .*/enable$",
+        ),
         ("", "pci:0000:06:00.0", r"COMMAND register.*; setpci -s 0000:06:00.0 COMMAND=2:2"),
         ("pci-bar = 4", "pci:10ee:7021", "BAR 4 has no address"),
         ("pci-bar = 5", "pci:10ee:7021", "BAR 5 has no address"),

@@ -107,9 +107,7 @@ def _refused(error: Exception) -> Finding:
     problem, remedy = message_of(error), ""
     if isinstance(error, SourceError) and error.problem is not None:
         problem, remedy = f"{error.source}: {error.problem}", error.remedy or ""
-    return Finding(
-        "no", f"does not open: {problem}", remedy.replace("verify=False", "--no-verify")
-    )
+    return Finding("no", f"does not open: {problem}", remedy.replace("verify=False", "--no-verify"))
 
 
 def _size(device_map: Map | None) -> int:

@@ -68,7 +68,9 @@ def uio(root: Path, source: str, scanned: list[Entry]) -> Iterator[Finding]:
     for span in entry["maps"]:
         place = span["address"]
         where = "which gets its address when opened" if place is None else f"at {place:#x}"
-        yield Finding("ok", f"map {span['index']} ({span['name']}): {span['size']:#x} bytes {where}")
+        yield Finding(
+            "ok", f"map {span['index']} ({span['name']}): {span['size']:#x} bytes {where}"
+        )
     if not entry["maps"]:
         yield Finding("no", "it has no memory maps", "give its device-tree node a reg property")
     yield from _card(entry)
@@ -113,7 +115,9 @@ def _card(entry: Entry) -> Iterator[Finding]:
     else:
         yield Finding("no", card["problem"], card["remedy"])
     for bar in card["unmappable"]:
-        what = f"BAR {bar['index']} cannot be mapped: it is {bar['size']:#x} bytes of {bar['reason']}"
+        what = (
+            f"BAR {bar['index']} cannot be mapped: it is {bar['size']:#x} bytes of {bar['reason']}"
+        )
         yield Finding("?", what)
 
 
