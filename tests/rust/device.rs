@@ -471,7 +471,7 @@ fn what_cannot_be_opened_says_why() {
         let opened = Device::open(map(), &name.parse().unwrap(), &options);
         assert_has(&refused(opened), &["source: ", name.split(':').next().unwrap()]);
     }
-    assert_has(&"usb:1".parse::<Source>().unwrap_err().to_string(), &["usb", "mem:ADDRESS"]);
+    assert_has(&"usb:1".parse::<Source>().unwrap_err().to_string(), &["usb", "mem:0xADDRESS"]);
 
     memory.file.set_len(0x1080).unwrap();
     assert_has(
