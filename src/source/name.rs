@@ -105,10 +105,10 @@ fn address(kind: &str, text: &str) -> Result<u64, String> {
         false => u64::from_str_radix(&digits, radix).ok(),
     };
     match (reading(16), reading(10)) {
-        (Some(hex), Some(decimal)) => Err(format!(
+        (Some(hex), Some(decimal)) if hex != decimal => Err(format!(
             "an address begins with 0x: is it {kind}:{hex:#x}, or {kind}:{decimal:#x}, which is {decimal} in decimal?"
         )),
-        (Some(hex), None) => Err(format!("an address begins with 0x: {kind}:{hex:#x}")),
+        (Some(hex), _) => Err(format!("an address begins with 0x: {kind}:{hex:#x}")),
         (None, Some(decimal)) => {
             Err(format!("an address begins with 0x: {kind}:{decimal:#x}, which is {decimal} in decimal"))
         }

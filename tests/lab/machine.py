@@ -21,7 +21,7 @@ TIMEOUT = 300.0
 # Emulation even where /dev/kvm is there: it may be, and still hang the kernel.
 COMMON = "-accel tcg -m 512 -nodefaults -display none -serial stdio -no-reboot"
 ARGUMENTS = {
-    "x86_64": "-machine q35 -cpu max -device edu",
+    "x86_64": "-machine q35 -cpu max -device edu -device pci-ohci -device pci-ohci -device pci-ohci",
     # Two processors: with one, QEMU does not model the alignment faults of Device memory.
     "aarch64": "-machine virt -cpu cortex-a57 -smp 2",
 }

@@ -366,7 +366,7 @@ def document() -> str:
                 )
             lines.append("")
         bench.close()
-    lines += [ALTERNATIVES, table(rows()), "", facts(), ""]
+    lines += [ON_PCI, ALTERNATIVES, table(rows()), "", facts(), ""]
     return "\n".join(lines)
 
 
@@ -381,6 +381,16 @@ The device is the test kit of `tests/python/kit.toml`: `CTRL` (32 bits, offset 0
 fields, write-only `COMMAND` and `ACK`, 64-bit `BIG`, big-endian 16-bit `HALF`, and so on. `refused(...)` is a call that raises an error.
 
 ## devregs
+"""
+
+ON_PCI = """## On PCI
+
+A PCI function that is gone, asleep or does not decode memory answers each load with all ones. So where a load of `pci:`, or of `uio:` on a card,
+gives all ones, and only then, a second look follows, which is none at the device's registers: sysfs is asked for the power state, and, of a function that is
+awake, for the first 40 bytes of its configuration space, which the kernel reads in words of 4 bytes. Of a block, the last word decides. An
+answer is kept a millisecond, so that a loop over a register that holds all ones asks a thousand times a second at most. Where the function does not answer, the call is a
+`BusError`, and the store of a read-modify-write is not made. Where it does, the value is what was read. Views are Python's own: nothing looks after them.
+`dev.verify()` and an open ask the same, and read each register that has an `expect` value once.
 """
 
 ALTERNATIVES = """## The usual alternatives

@@ -25,7 +25,7 @@ devregs COMMAND --help tells more.
 sources:
   uio:NAME, uio:NUMBER            a UIO device
   pci:0000:01:00.0, pci:10ee:7021 a PCI function, by address or by vendor and device
-  mem:ADDRESS                     physical memory, through /dev/mem
+  mem:0xADDRESS                   physical memory, through /dev/mem
   ram:ADDRESS                     the same for RAM, which mem: refuses
   file:PATH                       a file
   mock:                           no device: memory that behaves as the map says

@@ -64,9 +64,15 @@ def test_misaligned_address_is_refused(maps: Path) -> None:
 
 
 def test_scan_finds_what_the_kernel_shows() -> None:
-    found = {entry["source"] for entry in devregs.scan()}
+    found = {name for entry in devregs.scan() for name in entry["names"]}
     assert {f"uio:{path.name[3:]}" for path in Path("/sys/class/uio").iterdir()} <= found
     assert {f"pci:{path.name}" for path in Path("/sys/bus/pci/devices").iterdir()} <= found
+
+
+def test_what_scan_prints_opens_the_same_device() -> None:
+    for entry in devregs.scan():
+        again = [other for other in devregs.scan() if entry["source"] in other["names"]]
+        assert [other["path"] for other in again] == [entry["path"]]
 
 
 def test_scan_on_the_command_line_says_the_same() -> None:

@@ -9,7 +9,7 @@ import devregs
 import pytest
 
 Answered = Callable[[str, str], None]
-UIO = ["uio:uio_pci_generic", "uio:0"]
+UIO = ["uio:uio_pci_generic", "uio:0", "uio:uio0", "uio:/dev/uio0", "uio:0000:00:01.0"]
 PCI = ["pci:0000:00:01.0", "pci:00:01.0", "pci:1234:11e8"]
 ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -248,7 +248,7 @@ def test_region_larger_than_the_bar_is_refused(maps: Path) -> None:
 
 def test_scan_knows_the_card() -> None:
     fits = {entry["source"]: entry["fits"] for entry in devregs.scan()}
-    assert "edu" in fits["uio:0"]
+    assert "edu" in fits["uio:uio_pci_generic"]
     assert "edu" in fits["pci:0000:00:01.0"]
 
 
