@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1)
     options = parser.parse_args()
     with devregs.open_board(options.board) as board:
-        for device in board:
+        for device in board.values():
             print(f"{device.name:12} {device.source}")
         board.leds.DIR.PIN = 0xFF
         board.clock.CR.START = 1

@@ -13,7 +13,7 @@ def main() -> None:
     step("A device map from the library, laid over a mock: no hardware, the same code")
     gpio = devregs.mock("pl061")
     print(gpio)
-    for region in gpio.regions:
+    for region in gpio.regions.values():
         print(" ", region)
 
     step("Registers by name: one call, one access")

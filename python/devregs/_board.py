@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._devregs import Device, DevregsError, load_board, mock
+from ._devregs import Device, DevregsError, _attributes, load_board, mock
 from ._devregs import open as open_device
 
 TYPE_CHECKING = False
@@ -10,14 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from os import PathLike
     from types import TracebackType
-    from typing import Any, Literal, Self
+    from typing import Any, Literal, NoReturn, Self
 
 
 class Board:
-    """The open devices of a board map: `board.gpio`, `board["gpio"]`, or in turn.
+    """The open devices of a board map: `board.gpio`, or `board["gpio"]`.
 
-    Iterating gives the devices in the order of the map; `keys()` gives their names, so that
-    `dict(board)` works.
+    It is a mapping of names to devices, in the order of the map. It is true, one without devices too.
     """
 
     __slots__ = ("_devices", "_path")
@@ -36,29 +35,57 @@ class Board:
             raise KeyError(_unknown(self._path, name, self._devices)) from None
 
     def __getattr__(self, name: str) -> Device:
-        # Reached only where the class itself has no such attribute.
-        if name.startswith("__"):
+        # Reached only where the class itself has no such attribute, and there is one for each of its slots.
+        if name.startswith("__") or name in self.__slots__:
             raise AttributeError(name)
-        try:
+        if name in self._devices:
             return self._devices[name]
-        except KeyError:
-            raise AttributeError(_unknown(self._path, name, self._devices)) from None
+        attributes = _attributes("board", list(self._devices))
+        if name in attributes:
+            return self._devices[attributes[name]]
+        raise AttributeError(_unknown(self._path, name, self._devices))
 
     def __dir__(self) -> list[str]:
-        return [*object.__dir__(self), *self._devices]
+        return [*object.__dir__(self), *_attributes("board", list(self._devices))]
 
-    def __iter__(self) -> Iterator[Device]:
-        return iter(self._devices.values())
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._devices)
 
     def __len__(self) -> int:
         return len(self._devices)
 
+    def __bool__(self) -> bool:
+        return True
+
     def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"a board answers `in` by name: a str is needed, not {type(name).__name__}"
+            )
         return name in self._devices
 
     def keys(self) -> list[str]:
         """The names of the devices, in the order of the map."""
         return list(self._devices)
+
+    def values(self) -> list[Device]:
+        """The devices, in the order of the map."""
+        return list(self._devices.values())
+
+    def items(self) -> list[tuple[str, Device]]:
+        """Pairs of name and device, in the order of the map."""
+        return list(self._devices.items())
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            f"cannot pickle the board {self._path!r}: it belongs to this process; open it in the other one"
+        )
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self._devices)
@@ -69,7 +96,7 @@ class Board:
     @property
     def closed(self) -> bool:
         """Whether every device is closed."""
-        return all(device.closed for device in self)
+        return all(device.closed for device in self._devices.values())
 
     def close(self) -> None:
         """Close every device, the last one first. Closing twice is harmless.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 # What separates columns.
 GAP = "  "
@@ -70,3 +70,11 @@ def columns(
             used += cells(text) + len(pad)
         lines.append(line.rstrip())
     return lines
+
+
+def near(word: str, known: Collection[str]) -> str:
+    """The end of a message: which known word may have been meant."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1)
+    return f"; did you mean {clean(close[0])}?" if close else ""

@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from . import _opens
-from ._devregs import Device, _Tally
+from ._devregs import Device, _Tally, _unwatch_opens, _watch_opens
 
 __all__ = ["Coverage", "FieldCoverage", "MapCoverage", "RegisterCoverage", "collect"]
 
@@ -165,11 +164,11 @@ def collect(*devices: Device) -> Iterator[Coverage]:
     coverage = Coverage()
     for device in devices:
         coverage.add(device)
-    _opens.listen(coverage.add)
+    _watch_opens(coverage.add)
     try:
         yield coverage
     finally:
-        _opens.leave(coverage.add)
+        _unwatch_opens(coverage.add)
         coverage.stop()
 
 

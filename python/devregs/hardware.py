@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._devregs import AccessError, Array, Device, Group, MapError, Register, _Mock
+from ._devregs import AccessError, Array, Device, Group, MapError, Register, _attributes, _Mock
+from ._text import near
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from typing import NoReturn
 
 Hook = TypeVar("Hook", bound=Callable[[int], Any])
 
@@ -39,30 +41,78 @@ class Part:
         object.__setattr__(self, "_soft", soft)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self._part(f"{self._path}.{name}", name)
+        return self._part(_part_named(self, self._soft, name, self._path))
 
-    def __getitem__(self, key: int | str) -> Any:
+    def __getitem__(self, key: int | slice | str) -> Any:
         if isinstance(key, str):
-            return self._part(f"{self._path}.{key}", key)
-        return Part(self._mock, f"{self._path}[{key}]", self._soft[key])
+            return self._part(key)
+        found = self._soft[key]
+        if isinstance(found, list):
+            return [Part(self._mock, element.path, element) for element in found]
+        return Part(self._mock, found.path, found)
 
-    def _part(self, path: str, name: str) -> Any:
+    def _part(self, name: str) -> Any:
+        path = f"{self._path}.{name}"
         if isinstance(self._soft, Register):
             return self._mock.get(path)
         return Part(self._mock, path, self._soft[name])
 
     def __setattr__(self, name: str, value: int | str) -> None:
-        self._mock.set(f"{self._path}.{name}", value)
+        self[_part_named(self, self._soft, name, self._path)] = value
 
     def __setitem__(self, key: int | str, value: int | str) -> None:
-        dot = "." if isinstance(key, str) else "["
-        self._mock.set(f"{self._path}{dot}{key}" + ("]" if dot == "[" else ""), value)
+        path = f"{self._path}.{key}" if isinstance(key, str) else self._soft[key].path
+        self._mock.set(path, value)
+
+    def __contains__(self, asked: object) -> bool:
+        if isinstance(asked, Part):
+            return asked._mock is self._mock and asked._soft in self._soft
+        return asked in self._soft
+
+    def __iter__(self) -> Iterator[Any]:
+        if isinstance(self._soft, Array):
+            return (Part(self._mock, element.path, element) for element in self._soft)
+        return iter(self._soft)
+
+    def __len__(self) -> int:
+        return len(self._soft)
+
+    def __bool__(self) -> bool:
+        if self._holds():
+            raise TypeError(
+                f"the hardware side of {self._path} is neither true nor false: ask what it holds, by .read()"
+            )
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, int | float | str) and self._holds():
+            raise TypeError(
+                f"comparing the hardware side of {self._path} with {type(other).__name__} would ask for the object "
+                f"itself, not for what it holds: compare what its .read() gives"
+            )
+        if not isinstance(other, Part):
+            return NotImplemented
+        return self._mock is other._mock and self._path == other._path
+
+    def __hash__(self) -> int:
+        return hash((id(self._mock), self._path))
+
+    def __copy__(self) -> Part:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Part:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"cannot pickle {self!r}: it belongs to a mock of this process")
+
+    def _holds(self) -> bool:
+        """Whether it is a register or field, and not what has registers in it."""
+        return not isinstance(self._soft, Group | Array)
 
     def __dir__(self) -> list[str]:
         own = [name for name in dir(type(self)) if not name.startswith("_")]
-        return own + _parts(self._soft)
+        return own + _parts(self, self._soft)
 
     def __repr__(self) -> str:
         return f"<hardware side of {self._path}>"
@@ -141,6 +191,8 @@ class _Absent:
         self._device = device
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         raise AccessError(
             f"{self._device.name}: is at {self._device.source}, and only a mock has a hardware side that "
             f"software reaches: devregs.mock(map)"
@@ -163,28 +215,51 @@ class Hardware:
         return not isinstance(self._mock, _Absent)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
+        name = _part_named(self, self._device, name, self._device.name)
         return Part(self._mock, name, self._device[name])
 
     def __getitem__(self, path: str) -> Part:
-        # A path may end in a field, which a device does not have as an object: the mock knows all.
-        soft = None
-        try:
-            soft = self._device[path]
-        except MapError:
+        # A field is no object of the device's: asking for it would read it.
+        register, _, field = path.rpartition(".")
+        if register in self._device and isinstance(self._device[register], Register):
             self._mock.get(path)
-        return Part(self._mock, path, soft)
+            return Part(self._mock, f"{self._device[register].path}.{field}", None)
+        soft = self._device[path]
+        return Part(self._mock, soft.path, soft)
 
     def __setattr__(self, name: str, value: int | str) -> None:
-        self._mock.set(name, value)
+        self[_part_named(self, self._device, name, self._device.name)] = value
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._device
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._device)
+
+    def __len__(self) -> int:
+        return len(self._device)
+
+    def __eq__(self, other: object) -> bool:
+        return self._device is other._device if isinstance(other, Hardware) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((Hardware, self._device))
+
+    def __copy__(self) -> Hardware:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Hardware:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"cannot pickle {self!r}: it belongs to a mock of this process")
 
     def __setitem__(self, path: str, value: int | str) -> None:
         self._mock.set(path, value)
 
     def __dir__(self) -> list[str]:
         own = [name for name in dir(type(self)) if not name.startswith("_")]
-        return own + _parts(self._device)
+        return own + _parts(self, self._device)
 
     def __repr__(self) -> str:
         return f"<hardware side of {self._device.name}>"
@@ -233,11 +308,34 @@ class Hardware:
         self._mock.remove_hooks()
 
 
-def _parts(soft: Any) -> list[str]:
+def _names(soft: Any) -> list[str]:
     """The names that the map gave: of registers and groups, or of fields."""
-    bases = (Device, Group, Register, Array, object)
-    base = next(base for base in bases if isinstance(soft, base))
-    return sorted(set(dir(soft)) - set(dir(base)))
+    if isinstance(soft, Register):
+        return [field.name for field in soft.fields]
+    return list(soft) if isinstance(soft, Group) else []
+
+
+def _holder(of: Part | Hardware) -> str:
+    return "hw" if isinstance(of, Hardware) else "hw[…]"
+
+
+def _parts(of: Part | Hardware, soft: Any) -> list[str]:
+    """What its parts are called as attributes."""
+    return list(_attributes(_holder(of), _names(soft)))
+
+
+def _part_named(of: Part | Hardware, soft: Any, attribute: str, at: str) -> str:
+    """The name, in the map, of the part that an attribute stands for. It is the same, unless the class has such an attribute."""
+    taken = hasattr(type(of), attribute)
+    if not taken and not attribute.startswith("__") and soft is not None and attribute in soft:
+        return attribute
+    attributes = _attributes(_holder(of), _names(soft))
+    if attribute in attributes:
+        return attributes[attribute]
+    if taken:
+        raise AttributeError(f"{at}: {attribute} belongs to every hardware side and cannot be set")
+    known = [*attributes, *_attributes(_holder(of))]
+    raise AttributeError(f"{at}: the hardware side has no {attribute!r}{near(attribute, known)}")
 
 
 def rule_text(keys: Mapping[str, Any]) -> str:

@@ -14,9 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import _opens
 from ._board import Board, mock_board
-from ._devregs import Device, ExpectationError, Map, Trace, mock
+from ._devregs import (
+    Device,
+    ExpectationError,
+    Map,
+    Trace,
+    _unwatch_opens,
+    _watch_opens,
+    mock,
+)
 
 if TYPE_CHECKING:
     from .coverage import Coverage
@@ -122,13 +129,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
         state.coverage = state.collecting.enter_context(coverage.collect())
     if state.all_devices:
-        _opens.listen(state.watch)
+        _watch_opens(state.watch)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if state := config.stash.get(STATE, None):
         state.collecting.close()
-        _opens.leave(state.watch)
+        _unwatch_opens(state.watch)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -170,7 +177,7 @@ def devregs_board(request: pytest.FixtureRequest) -> Iterator[Callable[..., Boar
         def make(path: str | Path, **options: Any) -> Board:
             board = mock_board(path, **options)
             closing.callback(board.close)
-            for name, device in zip(board.keys(), board, strict=True):
+            for name, device in board.items():
                 state.watch(device, f"{name}, {device.name} at {device.source}")
             return board
 

@@ -7,16 +7,15 @@ nothing. A snapshot knows its map, so that it is decoded without the device too.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from ._devregs import AccessError, Device, Field, Map, MapError, Register
-from ._text import clean, columns
+from ._text import clean, columns, near
 from .display import Look, brief, dump_rows, look_safely, mask_of, part_of, readable, walk
 
 __all__ = ["Change", "Diff", "Entry", "FieldChange", "Snapshot"]
@@ -156,6 +155,18 @@ class Snapshot(Mapping[str, int]):
     def __len__(self) -> int:
         return sum(entry.seen.value is not None for entry in self._entries.values())
 
+    # `==` is that of mappings: the same registers with the same values. What else it knows does not count.
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[str], Snapshot], tuple[str]]:
+        # As its file: who unpickles it needs the map from where it was.
+        return _unpickled, (self.to_json(),)
+
     def __repr__(self) -> str:
         return f"<devregs.Snapshot of {self.name} at {self._source}, {self._time}>"
 
@@ -229,6 +240,12 @@ class Snapshot(Mapping[str, int]):
         )
 
 
+def _unpickled(text: str) -> Snapshot:
+    from ._snapshot_file import parse
+
+    return Snapshot(*parse(text.encode(), "a pickled snapshot", None))
+
+
 def take(device: Device, only: str | Iterable[str] | None = None) -> Snapshot:
     """What `Device.snapshot` does."""
     registers = ascending(device)
@@ -253,7 +270,7 @@ def take(device: Device, only: str | Iterable[str] | None = None) -> Snapshot:
 
 def ascending(device: Device) -> list[Register]:
     """The registers of a device by address: arrays may be woven into each other."""
-    regions = {region.name: at for at, region in enumerate(device.regions)}
+    regions = {name: at for at, name in enumerate(device.regions)}
     return sorted(walk(device), key=lambda reg: (regions[reg.region.name], reg.offset))
 
 
@@ -271,12 +288,6 @@ def chosen(patterns: str | Iterable[str], names: Collection[str]) -> set[str]:
             raise MapError(f"{clean(pattern)!r} names nothing here{near(pattern, names)}")
         found |= meant
     return found
-
-
-def near(word: str, known: Collection[str]) -> str:
-    """The end of a message: which known word may have been meant."""
-    close = get_close_matches(word, known, n=1)
-    return f"; did you mean {clean(close[0])}?" if close else ""
 
 
 def _by_address(entries: Iterable[Entry]) -> list[Entry]:

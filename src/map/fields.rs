@@ -10,9 +10,11 @@ use super::tree::{self, Tree};
 /// The fields of a register, lowest bit first.
 pub(super) fn read_fields(keys: &mut Keys<'_>, register: &Register, report: &mut Report) -> Vec<Field> {
     let mut fields: Vec<(Field, Place)> = Vec::new();
-    for (key, tree) in keys.tables("fields", report) {
+    let tables = keys.tables("fields", report);
+    let beside: Vec<_> = tables.iter().map(|(key, _)| key.name.as_str()).collect();
+    for (key, tree) in tables {
         names::check(&key.name, "field", &key.place, report);
-        names::warn_field(&key.name, &key.place, report);
+        names::warn(&format!("{}.", register.name), &key.name, names::REGISTER, &beside, &key.place, report);
         let what = format!("field {}.{}", register.name, key.name);
         if let Some(field) = read_field(&key.name, what, tree, &key.place, register, report) {
             fields.push((field, key.place.clone()));

@@ -40,7 +40,7 @@ pub use expression::Expression;
 pub(crate) use expression::Scope;
 pub use library::{builtin, builtin_names};
 pub use model::*;
-pub use names::{DEVICE_ATTRIBUTES, GROUP_ATTRIBUTES, REGISTER_ATTRIBUTES};
+pub use names::Holder;
 pub(crate) use path::beside;
 pub use path::{Found, Path, PathError, Segment};
 pub use read::Loaded;

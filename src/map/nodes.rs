@@ -20,6 +20,8 @@ pub(super) struct Above<'a> {
     pub on_read: Option<OnRead>,
     /// The region, from which the paths of `derive-from` lead.
     pub region: &'a Tree,
+    /// The names of all registers and groups of the device that are in no group.
+    pub outermost: &'a [&'a str],
     /// The path of the group with its dot; empty in a region.
     pub prefix: String,
     pub depth: usize,
@@ -37,12 +39,16 @@ pub(super) fn read_nodes(
     report: &mut Report,
 ) -> Vec<Node> {
     let mut nodes = Vec::new();
+    let (holders, beside) = match above.depth {
+        0 => (names::DEVICE, above.outermost.to_vec()),
+        _ => (names::GROUP, names_in(holder).collect()),
+    };
     for (key, tree) in keys.tables("registers", report) {
         if !seen.add(&above.prefix, &key.name, &key.place, report) {
             return nodes;
         }
         names::check(&key.name, "register", &key.place, report);
-        names::warn_register(&key.name, above.depth == 0, &key.place, report);
+        names::warn(&above.prefix, &key.name, holders, &beside, &key.place, report);
         let Some(tree) = derived(tree, &key.name, "registers", holder, above.region, report) else {
             continue;
         };
@@ -56,7 +62,7 @@ pub(super) fn read_nodes(
             return nodes;
         }
         names::check(&key.name, "group", &key.place, report);
-        names::warn_register(&key.name, above.depth == 0, &key.place, report);
+        names::warn(&above.prefix, &key.name, holders, &beside, &key.place, report);
         if above.depth >= DEEPEST {
             report.error(&key.place, format!("groups are nested deeper than {DEEPEST}"));
             continue;
@@ -69,6 +75,12 @@ pub(super) fn read_nodes(
     check::aliases(&nodes, &above.prefix, seen, report);
     nodes.sort_by_key(Node::offset);
     nodes
+}
+
+/// The names of the registers and groups in a region or group.
+pub(super) fn names_in(holder: &Tree) -> impl Iterator<Item = &str> {
+    let parts = ["registers", "groups"].into_iter().filter_map(|parts| holder.get(parts));
+    parts.flat_map(|parts| parts.table().iter().map(|(key, _)| key.name.as_str()))
 }
 
 fn read_group(

@@ -10,8 +10,8 @@ use super::keys::{Keys, Rights, number, text};
 use super::layout;
 use super::library;
 use super::model::{Access, ByteOrder, Map, Node, OnRead, Region, UioMap, Width};
-use super::names::{self, Seen};
-use super::nodes::{Above, read_nodes};
+use super::names::{self, Holder, Seen};
+use super::nodes::{Above, names_in, read_nodes};
 use super::rules;
 use super::tree::{RULES, Tree, Value, read_file, read_text_of};
 
@@ -131,9 +131,13 @@ fn read_map(tree: &Tree, origin: String, report: &mut Report) -> Option<Map> {
     }
     let mut seen = Seen::default();
     let mut places = Vec::new();
-    for (key, tree) in top.tables("regions", report) {
+    let regions = top.tables("regions", report);
+    let beside: Vec<_> = regions.iter().map(|(key, _)| key.name.as_str()).collect();
+    let outermost: Vec<_> = regions.iter().flat_map(|(_, tree)| names_in(tree)).collect();
+    for (key, tree) in regions {
         names::check(&key.name, "region", &key.place, report);
-        if let Some(region) = read_region(&key.name, tree, &key.place, &map, &mut seen, report) {
+        names::warn("", &key.name, [Holder::Regions], &beside, &key.place, report);
+        if let Some(region) = read_region(&key.name, tree, &key.place, &map, &outermost, &mut seen, report) {
             map.regions.push(region);
             places.push(key.place.clone());
         }
@@ -200,6 +204,7 @@ fn read_region(
     tree: &Tree,
     place: &Place,
     map: &Map,
+    outermost: &[&str],
     seen: &mut Seen,
     report: &mut Report,
 ) -> Option<Region> {
@@ -236,6 +241,7 @@ fn read_region(
         access: region.access,
         on_read: region.on_read,
         region: tree,
+        outermost,
         prefix: String::new(),
         depth: 0,
     };

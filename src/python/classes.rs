@@ -3,6 +3,8 @@
 //! They are made once per map. A register's fields are descriptors of its class; a group's or device's registers are
 //! slots of theirs, filled when it is made: CPython's fastest attributes.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -14,7 +16,7 @@ use super::group::PyGroup;
 use super::hot;
 use super::register::{PyRegister, Shared};
 use crate::device::RegisterClass;
-use crate::map::{self, Array, Map, Node};
+use crate::map::{self, Array, Holder, Map, Node};
 
 /// The class of a whole device.
 pub(crate) struct DeviceClass {
@@ -43,11 +45,13 @@ pub(crate) enum Kind {
 impl DeviceClass {
     pub fn new(py: Python<'_>, map: &Map) -> PyResult<DeviceClass> {
         let base = py.get_type::<PyDevice>();
-        let mut parts = Vec::new();
-        for (index, region) in map.regions.iter().enumerate() {
-            for node in &region.nodes {
-                parts.push((index, shape(py, node, &base)?));
-            }
+        let regions = map.regions.iter().enumerate();
+        let nodes =
+            || regions.clone().flat_map(|(index, region)| region.nodes.iter().map(move |n| (index, n)));
+        let names: Vec<_> = nodes().map(|(_, node)| node.name()).collect();
+        let mut parts = Vec::with_capacity(names.len());
+        for ((index, node), attribute) in nodes().zip(attributes(py, Holder::Device, &names)?) {
+            parts.push((index, shape(py, node, attribute)?));
         }
         let doc = map.title.as_deref().or(map.doc.as_deref());
         let ty = slotted(py, &map.name, &base, parts.iter().map(|(_, shape)| &**shape), doc)?;
@@ -69,9 +73,7 @@ impl DeviceClass {
     }
 }
 
-/// The shape of a node in a holder of class `holder`, whose own attributes its name must not hide.
-fn shape(py: Python<'_>, node: &Node, holder: &Bound<'_, PyType>) -> PyResult<Arc<Shape>> {
-    let attribute = attribute(node.name(), holder)?.map(Bound::unbind);
+fn shape(py: Python<'_>, node: &Node, attribute: Option<Bound<'_, PyString>>) -> PyResult<Arc<Shape>> {
     let (ty, kind) = match node {
         Node::Register(info) => {
             let (ty, shared) = register_class(py, info)?;
@@ -79,14 +81,17 @@ fn shape(py: Python<'_>, node: &Node, holder: &Bound<'_, PyType>) -> PyResult<Ar
         }
         Node::Group(info) => {
             let base = py.get_type::<PyGroup>();
-            let parts = info.nodes.iter().map(|node| shape(py, node, &base)).collect::<PyResult<Vec<_>>>()?;
+            let names: Vec<_> = info.nodes.iter().map(Node::name).collect();
+            let attributes = attributes(py, Holder::Group, &names)?;
+            let parts = info.nodes.iter().zip(attributes).map(|(node, attribute)| shape(py, node, attribute));
+            let parts = parts.collect::<PyResult<Vec<_>>>()?;
             let ty = slotted(py, &info.name, &base, parts.iter().map(|p| &**p), info.doc.as_deref())?;
             (ty, Kind::Group(parts))
         }
     };
     Ok(Arc::new(Shape {
         name: node.name().into(),
-        attribute,
+        attribute: attribute.map(Bound::unbind),
         offset: node.offset(),
         array: node.array(),
         ty,
@@ -116,8 +121,9 @@ fn register_class(py: Python<'_>, info: &map::Register) -> PyResult<(Py<PyType>,
         .collect::<PyResult<_>>()?;
     let names = PyDict::new(py);
     names.set_item("__slots__", ())?;
-    for (field, info) in fields.iter().zip(&info.fields) {
-        if let Some(attribute) = attribute(&info.name, &base)? {
+    let called: Vec<_> = info.fields.iter().map(|field| field.name.as_str()).collect();
+    for (field, attribute) in fields.iter().zip(attributes(py, Holder::Register, &called)?) {
+        if let Some(attribute) = attribute {
             names.set_item(attribute, field)?;
         }
     }
@@ -141,18 +147,27 @@ fn class(
     Ok(made.cast_into::<PyType>()?.unbind())
 }
 
-/// The name as an attribute of a class that has `base`'s attributes, unless it cannot be one: Python changes names
-/// that are not in normal form or that begin with two underscores, and a method must stay reachable.
-fn attribute<'py>(name: &str, base: &Bound<'py, PyType>) -> PyResult<Option<Bound<'py, PyString>>> {
-    let interned = PyString::intern(base.py(), name);
-    if !interned.call_method0("isidentifier")?.extract::<bool>()? || name.starts_with("__") {
-        return Ok(None);
-    }
-    if !name.is_ascii() {
-        let normal = base.py().import("unicodedata")?.call_method1("normalize", ("NFKC", &interned))?;
-        if !normal.eq(&interned)? {
-            return Ok(None);
+/// The parts of a holder as its attributes, None for one that only a string reaches: what is no identifier, or what
+/// Python would bring into normal form.
+pub(super) fn attributes<'py>(
+    py: Python<'py>,
+    holder: Holder,
+    names: &[&str],
+) -> PyResult<Vec<Option<Bound<'py, PyString>>>> {
+    // Worth its making only where a name cannot stay as it is.
+    let beside: OnceCell<HashSet<&str>> = OnceCell::new();
+    let taken = |name: &str| beside.get_or_init(|| names.iter().copied().collect()).contains(name);
+    let reachable = |attribute: &Bound<'py, PyString>| -> PyResult<bool> {
+        if attribute.to_str()?.is_ascii() {
+            return Ok(true);
         }
-    }
-    Ok(if base.hasattr(&interned)? { None } else { Some(interned) })
+        let normal = py.import("unicodedata")?.call_method1("normalize", ("NFKC", attribute))?;
+        Ok(attribute.call_method0("isidentifier")?.extract()? && normal.eq(attribute)?)
+    };
+    let attribute = |name: &&str| {
+        let Some(attribute) = holder.attribute(name, taken) else { return Ok(None) };
+        let attribute = PyString::intern(py, &attribute);
+        Ok(reachable(&attribute)?.then_some(attribute))
+    };
+    names.iter().map(attribute).collect()
 }

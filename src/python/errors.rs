@@ -16,6 +16,7 @@ use crate::error::Error;
 pub(crate) struct Failed(pub Error);
 
 struct Kinds {
+    base: Py<PyType>,
     map: Py<PyType>,
     access: Py<PyType>,
     bus: Py<PyType>,
@@ -26,9 +27,21 @@ struct Kinds {
 
 static KINDS: PyOnceLock<Kinds> = PyOnceLock::new();
 
-/// Makes the exception classes and adds them to the module.
+/// Adds the exception classes to the module. There is one set of them in a process: a module that is imported anew has
+/// those that the one before had, so that `except` catches what is raised by either.
 pub(super) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
+    let kinds = KINDS.get_or_try_init(py, || make(py))?;
+    module.add("DevregsError", &kinds.base)?;
+    module.add("MapError", &kinds.map)?;
+    module.add("AccessError", &kinds.access)?;
+    module.add("BusError", &kinds.bus)?;
+    module.add("SourceError", &kinds.source)?;
+    module.add("WaitTimeout", &kinds.timeout)?;
+    module.add("ExpectationError", &kinds.unexpected)
+}
+
+fn make(py: Python<'_>) -> PyResult<Kinds> {
     let make = |name: &str, doc: &str, bases: &[&Bound<'_, PyType>]| -> PyResult<Py<PyType>> {
         let names = PyDict::new(py);
         names.set_item("__module__", "devregs")?;
@@ -40,6 +53,7 @@ pub(super) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let make =
         |name: &str, doc: &str, standard: Bound<'_, PyType>| make(name, doc, &[base.bind(py), &standard]);
     let kinds = Kinds {
+        base: base.clone_ref(py),
         map: make(
             "MapError",
             "A map is wrong, or a name, path or value does not fit the map.",
@@ -70,16 +84,7 @@ pub(super) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for name in ["source", "problem", "remedy"] {
         kinds.source.bind(py).setattr(name, py.None())?;
     }
-    module.add("DevregsError", base)?;
-    module.add("MapError", &kinds.map)?;
-    module.add("AccessError", &kinds.access)?;
-    module.add("BusError", &kinds.bus)?;
-    module.add("SourceError", &kinds.source)?;
-    module.add("WaitTimeout", &kinds.timeout)?;
-    module.add("ExpectationError", &kinds.unexpected)?;
-    // A second import in the same process finds them there already, and they are the same.
-    let _ = KINDS.set(py, kinds);
-    Ok(())
+    Ok(kinds)
 }
 
 impl From<Failed> for PyErr {

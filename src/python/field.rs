@@ -1,20 +1,22 @@
 //! `Field`: a descriptor in its register's class.
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use pyo3::PyTraverseError;
 use pyo3::PyVisit;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::pyclass::CompareOp;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::PyType;
 
 use super::errors::Failed;
+use super::handle;
+use super::members::Members;
 use super::register::{PyRegister, Use, access_name, field_bits};
 use crate::device::{Refusal, Register, RegisterClass};
 use crate::error::Error;
-use crate::map::{Field, OnRead, OnWrite, Value, mask};
+use crate::map::{Field, OnRead, OnWrite, mask};
 
 /// One field of a register class.
 #[pyclass(name = "Field", module = "devregs", frozen)]
@@ -32,29 +34,6 @@ pub(crate) struct PyField {
     members: PyOnceLock<Members>,
     class: Arc<RegisterClass>,
     index: usize,
-}
-
-/// A field's values as an IntEnum.
-pub(crate) struct Members {
-    class: Py<PyAny>,
-    /// Of the small values, by value: a look at a table is all a read can afford.
-    small: Vec<Option<Py<PyAny>>>,
-    large: HashMap<u64, Py<PyAny>>,
-}
-
-/// Values below this are looked up in a table.
-const SMALL: usize = 256;
-
-impl Members {
-    /// The member of a value, borrowed.
-    #[inline(always)]
-    pub fn find(&self, value: u64) -> Option<&Py<PyAny>> {
-        match usize::try_from(value) {
-            Ok(small) if small < self.small.len() => self.small[small].as_ref(),
-            _ if self.large.is_empty() => None,
-            _ => self.large.get(&value),
-        }
-    }
 }
 
 impl PyField {
@@ -120,7 +99,11 @@ impl PyField {
         if !self.named {
             return Ok(None);
         }
-        self.members.get_or_try_init(py, || members(py, self.info())).map(Some)
+        if self.members.get(py).is_none() {
+            // Made without a lock, for that runs Python code; where two threads make them, the first has it.
+            let _ = self.members.set(py, Members::new(py, self.info())?);
+        }
+        Ok(self.members.get(py))
     }
 
     fn refused(&self, register: &Register, reason: &str) -> PyErr {
@@ -134,33 +117,6 @@ impl PyField {
             PyTypeError::new_err(format!("{} is a field of another register", self.info().name))
         })
     }
-}
-
-/// The IntEnum of a field. Names that an enum cannot have stay reachable by value only.
-fn members(py: Python<'_>, field: &Field) -> PyResult<Members> {
-    let names = PyDict::new(py);
-    for Value { name, value, .. } in &field.values {
-        names.set_item(name, value)?;
-    }
-    let kwargs = PyDict::new(py);
-    kwargs.set_item("module", "devregs")?;
-    let class = py.import("enum")?.getattr("IntEnum")?.call((&field.name, names), Some(&kwargs))?;
-    let mut made = Members { class: class.clone().unbind(), small: Vec::new(), large: HashMap::new() };
-    for &Value { value, .. } in &field.values {
-        let member = class.call1((value,))?.unbind();
-        match usize::try_from(value) {
-            Ok(small) if small < SMALL => {
-                if made.small.len() <= small {
-                    made.small.resize_with(small + 1, || None);
-                }
-                made.small[small] = Some(member);
-            }
-            _ => {
-                made.large.insert(value, member);
-            }
-        }
-    }
-    Ok(made)
 }
 
 #[pymethods]
@@ -206,7 +162,7 @@ impl PyField {
     }
 
     #[getter]
-    fn values(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    fn values(&self, py: Python<'_>) -> PyResult<Option<Py<PyType>>> {
         Ok(self.members(py)?.map(|members| members.class.clone_ref(py)))
     }
 
@@ -231,6 +187,32 @@ impl PyField {
     #[getter(__class__)]
     fn class<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         py.import("builtins")?.getattr("property")
+    }
+
+    fn __richcmp__(slf: &Bound<'_, Self>, other: &Bound<'_, PyAny>, op: CompareOp) -> PyResult<Py<PyAny>> {
+        let (register, field) = (&slf.get().class.info().name, &slf.get().info().name);
+        let how = || format!("read the field of a register, {register}.{field}, or ask for its .name");
+        handle::no_value(other, &format!("the field {register}.{field}"), how)?;
+        match other.cast::<PyField>() {
+            Ok(other) => Ok(handle::same(other.py(), op, slf.is(other))),
+            Err(_) => Ok(other.py().NotImplemented()),
+        }
+    }
+
+    fn __hash__(slf: &Bound<'_, Self>) -> usize {
+        slf.as_ptr().addr() >> 4
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __reduce_ex__(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(handle::no_pickle(format_args!("the field {}.{}", self.class.info().name, self.info().name)))
     }
 
     fn __repr__(&self) -> String {

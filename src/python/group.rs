@@ -1,15 +1,17 @@
 //! `Group` and `Array`: registers under names and indices.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::{PyAttributeError, PyIndexError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PySlice};
+use pyo3::types::{PyIterator, PyList, PySlice};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::classes::{Kind, Shape};
 use super::errors::Failed;
+use super::handle;
 use super::hot::set_slot;
 use super::keep::{Keep, visit_all};
 use super::names;
@@ -192,6 +194,39 @@ impl PyGroup {
         )
     }
 
+    /// By name or path, a field's too; nothing is read.
+    fn __contains__(slf: &Bound<'_, Self>, path: &Bound<'_, PyAny>) -> PyResult<bool> {
+        match PyGroup::walk(slf, handle::name(path, &slf.get().label)?) {
+            Ok((register, Some(field))) => register.contains(field),
+            found => Ok(found.is_ok()),
+        }
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        PyList::new(py, self._ipython_key_completions_())?.try_iter()
+    }
+
+    fn __len__(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// One that has no registers is there, too.
+    fn __bool__(&self) -> bool {
+        true
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __reduce_ex__(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(handle::no_pickle(&self.label))
+    }
+
     fn _ipython_key_completions_(&self) -> Vec<String> {
         self.parts.iter().map(|(name, _)| name.clone()).collect()
     }
@@ -289,8 +324,83 @@ impl PyArray {
         self.element(py, index)
     }
 
+    fn __iter__(slf: Py<Self>) -> Elements {
+        let end = slf.get().count();
+        Elements { array: slf, span: Mutex::new(0..end), reversed: false }
+    }
+
+    fn __reversed__(slf: Py<Self>) -> Elements {
+        Elements { reversed: true, ..PyArray::__iter__(slf) }
+    }
+
+    /// Whether it is one of the elements.
+    fn __contains__(&self, asked: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let at = format!("{}.{}", self.region.device(), self.path);
+        let how = || format!("compare what is read of the elements, {at}[0] and so on");
+        handle::no_value(asked, &format!("the elements of {at}"), how)?;
+        let path = match (asked.cast::<PyRegister>(), asked.cast::<PyGroup>()) {
+            (Ok(register), _) => register.get().register.path(),
+            (_, Ok(group)) => &group.get().path,
+            _ => return Ok(false),
+        };
+        let index = path.strip_prefix(&*self.path).and_then(|rest| rest.strip_prefix('[')?.strip_suffix(']'));
+        match index.and_then(|index| index.parse::<u64>().ok()).filter(|&index| index < self.count()) {
+            Some(index) => self.element(asked.py(), index)?.eq(asked),
+            None => Ok(false),
+        }
+    }
+
+    fn __bool__(&self) -> bool {
+        true
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __reduce_ex__(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(handle::no_pickle(&self.path))
+    }
+
     fn __repr__(&self) -> String {
         format!("<{}[0..{}], {} bytes apart>", self.path, self.count().saturating_sub(1), self.stride())
+    }
+}
+
+/// Walks the elements of an array.
+#[pyclass(frozen, module = "devregs")]
+struct Elements {
+    array: Py<PyArray>,
+    /// Those to come.
+    span: Mutex<Range<u64>>,
+    reversed: bool,
+}
+
+#[pymethods]
+impl Elements {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.array)
+    }
+
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let index = {
+            let mut span = self.span.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.reversed { span.next_back() } else { span.next() }
+        };
+        index.map(|index| self.array.get().element(py, index)).transpose()
+    }
+
+    fn __length_hint__(&self) -> u64 {
+        let span = self.span.lock().unwrap_or_else(PoisonError::into_inner);
+        span.end - span.start
     }
 }
 

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::errors::Failed;
+use super::handle;
 use super::keep::Keep;
 use super::values;
 use crate::device::Device;
@@ -79,6 +80,18 @@ impl PyInterrupt {
 
     fn __bool__(&self) -> bool {
         self.device.interrupt().is_some()
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __reduce_ex__(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(handle::no_pickle(format_args!("the interrupt of {}", self.device.source())))
     }
 
     fn __repr__(&self) -> String {

@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::Model;
 use super::classes::DeviceClass;
 use super::errors::Failed;
+use super::handle;
 use super::register::access_name;
 use crate::error::Error;
 use crate::map::{Diagnostic, Map, OnWrite, Reserved};
@@ -89,6 +90,21 @@ impl PyMap {
         said.set_item("reserved", reserved)?;
         said.set_item("fields", PyTuple::new(py, self.classes(py)?.fields(&found.path))?)?;
         Ok(said)
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __reduce_ex__(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(handle::no_pickle(format_args!(
+            "the map {}, which devregs.load({:?}) makes there",
+            self.model.name, self.model.origin
+        )))
     }
 
     fn __repr__(&self) -> String {

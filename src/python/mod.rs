@@ -7,11 +7,13 @@ mod device;
 mod errors;
 mod field;
 mod group;
+mod handle;
 mod hardware;
 mod hot;
 mod interrupt;
 mod keep;
 mod map;
+mod members;
 mod region;
 mod register;
 mod tally;
@@ -22,13 +24,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use crate::device::{Device, Options};
 use crate::error::SourceError;
-use crate::map::{BoardMap, builtin_names};
+use crate::map::{BoardMap, Holder, builtin_names};
 use crate::mock::Backing;
 use crate::source::{Source, UioName, scan as scan_sources};
 use errors::Failed;
@@ -65,11 +68,15 @@ fn _devregs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(mock, module)?)?;
     module.add_function(wrap_pyfunction!(_shared_mock, module)?)?;
     module.add_function(wrap_pyfunction!(_watch_opens, module)?)?;
+    module.add_function(wrap_pyfunction!(_unwatch_opens, module)?)?;
+    module.add_function(wrap_pyfunction!(_attributes, module)?)?;
     module.add_function(wrap_pyfunction!(builtin_maps, module)?)?;
     module.add_function(wrap_pyfunction!(scan, module)?)?;
     module.add_function(wrap_pyfunction!(_source, module)?)?;
     module.add_function(wrap_pyfunction!(_uio_source, module)?)?;
     module.add_function(wrap_pyfunction!(load_board, module)?)?;
+    // It has an item by name, and no others to go through.
+    py.get_type::<register::PyRegister>().setattr("__iter__", py.None())?;
     hot::install(py)
 }
 
@@ -133,19 +140,32 @@ fn open_with<'py>(
     // Opening may ask udev, sysfs and the bus: others may run meanwhile.
     let opened = py.detach(|| Device::open(model, &source, &options)).map_err(Failed)?;
     let device = device::wrap(map, opened)?;
-    if let Some(watcher) = WATCHER.get(py) {
-        watcher.bind(py).call1((&device,))?;
+    // A list that nobody holds while the functions run: they may open devices and go, too.
+    let list = WATCHERS.get(py).map(|list| list.bind(py).to_tuple());
+    for watcher in list.into_iter().flatten() {
+        watcher.call1((&device,))?;
     }
     Ok(device)
 }
 
 /// Called with each device that is opened.
-static WATCHER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static WATCHERS: PyOnceLock<Py<PyList>> = PyOnceLock::new();
 
-/// Has a function called with each device that is opened from now on, for tools that look at all of them. Once in a process.
+/// Has a function called with each device that is opened from now on, for tools that look at all of them.
 #[pyfunction]
-fn _watch_opens(py: Python<'_>, function: Py<PyAny>) -> bool {
-    WATCHER.set(py, function).is_ok()
+fn _watch_opens(py: Python<'_>, function: &Bound<'_, PyAny>) -> PyResult<()> {
+    WATCHERS.get_or_init(py, || PyList::empty(py).unbind()).bind(py).append(function)
+}
+
+/// Has it called no more. Harmless where it was not called.
+#[pyfunction]
+fn _unwatch_opens(py: Python<'_>, function: &Bound<'_, PyAny>) -> PyResult<()> {
+    let Some(list) = WATCHERS.get(py).map(|list| list.bind(py)) else { return Ok(()) };
+    if list.contains(function)? {
+        list.as_any().call_method1("remove", (function,)).map(drop)
+    } else {
+        Ok(())
+    }
 }
 
 /// A source by name; a path object is a file.
@@ -224,6 +244,29 @@ fn load_board(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyDict>> {
         devices.set_item(device.name, entry)?;
     }
     Ok(devices)
+}
+
+/// What parts of these names are called as attributes of such a holder, and the names; without names, the attributes
+/// that every such holder has.
+#[pyfunction]
+#[pyo3(signature = (holder, names = None, /))]
+fn _attributes<'py>(
+    py: Python<'py>,
+    holder: &str,
+    names: Option<Vec<String>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let Some(holder) = Holder::ALL.into_iter().find(|known| known.word() == holder) else {
+        return Err(PyKeyError::new_err(holder.to_string()));
+    };
+    let Some(names) = names else { return Ok(PyTuple::new(py, holder.attributes())?.into_any()) };
+    let called = PyDict::new(py);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    for (attribute, name) in classes::attributes(py, holder, &names)?.into_iter().zip(names) {
+        if let Some(attribute) = attribute {
+            called.set_item(attribute, name)?;
+        }
+    }
+    Ok(called.into_any())
 }
 
 /// A list of strings, for `__dir__`.

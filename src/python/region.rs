@@ -6,19 +6,22 @@ use std::os::raw::c_char;
 use std::ptr;
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyAttributeError, PyBufferError, PyKeyError, PyTypeError};
+use pyo3::exceptions::{PyAttributeError, PyBufferError, PyKeyError, PyOverflowError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyMemoryView};
+use pyo3::pyclass::CompareOp;
+use pyo3::types::{PyIterator, PyList, PyMemoryView, PyString};
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::classes::attributes;
 use super::errors::Failed;
+use super::handle;
 use super::keep::Keep;
 use super::register::access_name;
 use super::{PYBUF_READ, PYBUF_WRITE, names, values};
 use crate::device::Region;
 use crate::error::Error;
-use crate::map::{ByteOrder, Width};
+use crate::map::{ByteOrder, Holder, Width};
 
 /// A span of a device with one access right.
 #[pyclass(name = "Region", module = "devregs", frozen)]
@@ -190,8 +193,37 @@ impl PyRegion {
         self.keep.traverse(&visit)
     }
 
-    fn __len__(&self) -> usize {
-        self.region.info().size as usize
+    fn __len__(&self) -> PyResult<usize> {
+        usize::try_from(self.size()).map_err(|_| {
+            PyOverflowError::new_err("the region is longer than this machine counts: ask for .size")
+        })
+    }
+
+    fn __bool__(&self) -> bool {
+        true
+    }
+
+    fn __richcmp__(&self, other: &Bound<'_, PyAny>, op: CompareOp) -> Py<PyAny> {
+        match other.cast::<PyRegion>() {
+            Ok(other) => handle::same(other.py(), op, Arc::ptr_eq(&self.region, &other.get().region)),
+            Err(_) => other.py().NotImplemented(),
+        }
+    }
+
+    fn __hash__(&self) -> usize {
+        Arc::as_ptr(&self.region).addr() >> 4
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __reduce_ex__(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(handle::no_pickle(self.region.at()))
     }
 
     fn __repr__(&self) -> String {
@@ -339,6 +371,11 @@ impl Window {
 pub(crate) struct PyRegions(pub Vec<Py<PyRegion>>);
 
 impl PyRegions {
+    /// What each is called as an attribute.
+    fn attributes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Option<Bound<'py, PyString>>>> {
+        attributes(py, Holder::Regions, &self.keys())
+    }
+
     fn find(&self, py: Python<'_>, name: &str) -> Result<Py<PyRegion>, String> {
         let all = || self.0.iter().map(|region| region.get().name());
         match self.0.iter().find(|region| region.get().name() == name) {
@@ -355,24 +392,72 @@ impl PyRegions {
     }
 
     fn __getattr__(&self, py: Python<'_>, name: &str) -> PyResult<Py<PyRegion>> {
-        self.find(py, name).map_err(PyAttributeError::new_err)
+        let found = self.find(py, name);
+        if found.is_err() {
+            for (region, attribute) in self.0.iter().zip(self.attributes(py)?) {
+                if attribute.is_some_and(|attribute| attribute == name) {
+                    return Ok(region.clone_ref(py));
+                }
+            }
+        }
+        found.map_err(PyAttributeError::new_err)
     }
 
     fn __getitem__(&self, py: Python<'_>, name: &str) -> PyResult<Py<PyRegion>> {
         self.find(py, name).map_err(PyKeyError::new_err)
     }
 
-    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(PyList::new(py, &self.0)?.try_iter()?.into_any())
+    fn __contains__(&self, name: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let name = handle::name(name, "the regions of a device")?;
+        Ok(self.keys().contains(&name))
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        PyList::new(py, self.keys())?.try_iter()
     }
 
     fn __len__(&self) -> usize {
         self.0.len()
     }
 
+    fn __bool__(&self) -> bool {
+        true
+    }
+
+    /// The names, in the order of the map.
+    fn keys(&self) -> Vec<&str> {
+        self.0.iter().map(|region| region.get().name()).collect()
+    }
+
+    /// The regions, in the order of the map.
+    fn values(&self, py: Python<'_>) -> Vec<Py<PyRegion>> {
+        self.0.iter().map(|region| region.clone_ref(py)).collect()
+    }
+
+    /// Pairs of name and region, in the order of the map.
+    fn items(&self, py: Python<'_>) -> Vec<(&str, Py<PyRegion>)> {
+        self.0.iter().map(|region| (region.get().name(), region.clone_ref(py))).collect()
+    }
+
+    fn _ipython_key_completions_(&self) -> Vec<&str> {
+        self.keys()
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __reduce_ex__(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(handle::no_pickle("the regions of a device"))
+    }
+
     fn __dir__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
-        let own = slf.get().0.iter().map(|region| region.get().name().to_string());
-        names(slf.py(), slf.as_any(), own.collect::<Vec<_>>().into_iter())
+        let own = slf.get().attributes(slf.py())?.into_iter().flatten();
+        names(slf.py(), slf.as_any(), own.map(|attribute| attribute.to_string()))
     }
 
     fn __repr__(&self) -> String {

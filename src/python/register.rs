@@ -1,20 +1,23 @@
 //! `Register`: the base of every register's own class.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::pyclass::CompareOp;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::errors::Failed;
 use super::field::PyField;
+use super::handle;
 use super::interrupt::interruptible;
 use super::keep::Keep;
 use super::region::PyRegion;
 use super::values;
-use crate::device::{Refusal, Register, RegisterClass};
+use crate::device::{Refusal, Region, Register, RegisterClass};
 use crate::error::Error;
 use crate::map::{Access, Field, Value};
 
@@ -176,6 +179,51 @@ impl PyRegister {
         self.field(field)?.get().write(&self.register, value)
     }
 
+    fn __contains__(&self, name: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let name = handle::name(name, &self.register.at())?;
+        Ok(self.register.info().fields.iter().any(|field| field.name == name))
+    }
+
+    fn __richcmp__(&self, other: &Bound<'_, PyAny>, op: CompareOp) -> PyResult<Py<PyAny>> {
+        let how = || format!("compare {}.read(), or one of its fields", self.register.at());
+        handle::no_value(other, &format!("the register {}", self.register.at()), how)?;
+        match other.cast::<PyRegister>() {
+            Ok(other) => Ok(handle::same(other.py(), op, self.place() == other.get().place())),
+            Err(_) => Ok(other.py().NotImplemented()),
+        }
+    }
+
+    fn __hash__(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.place().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn __bool__(&self) -> PyResult<bool> {
+        let at = self.register.at();
+        Err(PyTypeError::new_err(format!(
+            "the register {at} is neither true nor false: ask what it holds, {at}.read() or a field, or whether it `is not None`"
+        )))
+    }
+
+    /// A register of another class is another register.
+    #[getter(__class__)]
+    fn class<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyType> {
+        slf.get_type()
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __reduce_ex__(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(handle::no_pickle(self.register.at()))
+    }
+
     fn __repr__(&self) -> String {
         let address = match self.register.physical() {
             Some(address) => format!("at {address:#x}"),
@@ -186,6 +234,10 @@ impl PyRegister {
 
     fn __str__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.py().import("devregs.display")?.call_method1("format_register", (slf,))
+    }
+
+    fn _ipython_key_completions_(&self) -> Vec<&str> {
+        self.register.info().fields.iter().map(|field| field.name.as_str()).collect()
     }
 
     fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -203,6 +255,12 @@ pub(crate) enum Use {
 }
 
 impl PyRegister {
+    /// What tells it from every other register. An array may make its elements anew each time.
+    fn place(&self) -> (*const Region, *const RegisterClass, u64) {
+        let register = &self.register;
+        (Arc::as_ptr(register.region()), Arc::as_ptr(&self.shared.class), register.offset())
+    }
+
     pub fn write(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let value = values::number(value, self.width(), &|| self.register.at())?;
         Ok(self.register.write(value).map_err(Failed)?)

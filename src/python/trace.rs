@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyIterator, PyList, PySlice};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::Model;
+use super::handle;
 use super::keep::Keep;
 use crate::device::Device;
 use crate::trace::{Op, Record, Trace, fields, line, lsb, path, transcript};
@@ -149,6 +150,18 @@ impl PyTrace {
         self.trace().map_or_else(String::new, |trace| transcript(self.device.map(), &trace.records()))
     }
 
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __reduce_ex__(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(handle::no_pickle("a trace, which save() writes to a file"))
+    }
+
     fn __repr__(&self) -> String {
         let state = if self.state().running { ", running" } else { "" };
         format!("<devregs.Trace of {}, {} accesses{state}>", self.device.map().name, self.__len__())
@@ -243,6 +256,18 @@ impl PyAccess {
 
     fn __str__(&self) -> String {
         line(&self.map, &self.record)
+    }
+
+    fn __copy__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __deepcopy__(slf: Py<Self>, _memo: &Bound<'_, PyAny>) -> Py<Self> {
+        slf
+    }
+
+    fn __reduce_ex__(&self, _protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(handle::no_pickle("an access of a trace, which save() writes to a file"))
     }
 
     fn __repr__(&self) -> String {

@@ -169,10 +169,11 @@ GROUPS: list[tuple[str, str, list[tuple[str, str]]]] = [
             ("dev._ipython_key_completions_()", ""),
             ("refused(lambda: pickle.dumps(dev))", ""),
             ("refused(lambda: pickle.dumps(dev.CTRL))", ""),
-            ("refused(lambda: copy.copy(dev.CTRL))", ""),
-            ("refused(lambda: copy.deepcopy(dev))", ""),
-            ("(dev == dev, dev.CTRL == dev.STATUS, dev != 1)", ""),
-            ("(hash(dev), hash(dev.CTRL), bool(dev), bool(dev.CTRL))", ""),
+            ("(copy.copy(dev.CTRL), copy.deepcopy(dev))", ""),
+            ("(dev == dev, dev.CTRL == dev.STATUS, dev != 1, 'CTRL.EN' in dev)", ""),
+            ("refused(lambda: dev.CTRL == 1)", ""),
+            ("refused(lambda: bool(dev.CTRL))", ""),
+            ("(hash(dev), hash(dev.CTRL), bool(dev), len(dev), list(dev))", ""),
             ("[register.path for register in dev.registers()]", ""),
             ("inspect.getmembers_static(dev.CTRL)", ""),
             ("dev.CTRL.fields", ""),
@@ -265,7 +266,7 @@ class Bench:
         for module in ("copy", "inspect", "pickle"):
             self.names[module] = __import__(module)
         self.names["ipython"] = ipython(self.names, str(folder))
-        self.spans = {region.name: self.span(0, region) for region in dev.regions}
+        self.spans = {region.name: self.span(0, region) for region in dev.regions.values()}
         self.spans["alias"] = self.span(1, alias.regions.regs)
 
     def open(self, text: str, path: Path, size: int) -> devregs.Device:

@@ -22,7 +22,7 @@ def test_devices_by_attribute_and_name(board_file):
     with devregs.open_board(board_file) as board:
         assert board.first is board["first"]
         assert board["second-one"].source.startswith("file:")
-        assert [device.name for device in board] == ["kit", "kit"]
+        assert [device.name for device in board.values()] == ["kit", "kit"]
         assert list(dict(board)) == ["first", "second-one"]
         assert len(board) == 2
         assert "first" in board
@@ -102,7 +102,7 @@ def test_a_board_of_mocks(tmp_path, kit_path):
         '[devices.two]\nmap = "pl031"\nsource = "mem:0x0901_0000"\n'
     )
     with devregs.mock_board(path, clock="virtual") as board:
-        assert [device.source for device in board] == ["mock:", "mock:"]
+        assert [device.source for device in board.values()] == ["mock:", "mock:"]
         board.one.CTRL.write(5)
         before = board.two.hw.time
         board.two.hw.advance(3600)

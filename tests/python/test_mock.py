@@ -213,12 +213,23 @@ def test_the_hardware_sets_what_software_may_only_read(make):
     for wrong, message in [
         (lambda: dev.hw.R.write(256), "does not fit 8 bits"),
         (lambda: setattr(dev.hw.R, "MODE", "QUICK"), "none of its values: SLOW, FAST"),
-        (lambda: dev.hw.R.MODES, 'did you mean "MODE"'),
-        (lambda: dev.hw.X, 'has no register or group "X"'),
+        (lambda: dev.hw["R.MODES"], 'did you mean "MODE"'),
+        (lambda: dev.hw["X"], 'has no register or group "X"'),
         (lambda: dev.hw["R.READY"].push(1), "is no FIFO"),
     ]:
         with pytest.raises(devregs.MapError, match=message):
             wrong()
+    for absent, message in [
+        (lambda: dev.hw.R.MODES, "did you mean MODE"),
+        (lambda: setattr(dev.hw.R, "MODES", 1), "did you mean MODE"),
+        (lambda: dev.hw.X, "m: the hardware side has no 'X'"),
+        (lambda: setattr(dev.hw, "advanced", 1), "did you mean advance"),
+        (lambda: setattr(dev.hw.R, "push", 1), "push belongs to every hardware side"),
+    ]:
+        with pytest.raises(AttributeError, match=message):
+            absent()
+    assert not hasattr(dev.hw, "X")
+    assert getattr(dev.hw.R, "MODES", None) is None
 
 
 def test_only_a_mock_has_a_hardware_side(bare):

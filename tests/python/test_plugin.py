@@ -60,7 +60,7 @@ def test_all_devices_of_a_board_are_mocks(pytester):
         def test_use(devregs_board):
             board = devregs_board("board.toml", clock="virtual")
             boards.append(board)
-            assert [device.source for device in board] == ["mock:", "mock:"]
+            assert [device.source for device in board.values()] == ["mock:", "mock:"]
             board.leds.DIR.write(1)
             assert False
 

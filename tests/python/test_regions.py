@@ -120,7 +120,7 @@ def test_what_a_region_says_of_itself(kit):
         32,
     )
     assert len(regs) == 0x1000
-    assert [region.name for region in kit.regions] == [
+    assert list(kit.regions) == [
         "regs",
         "effects",
         "id",

@@ -112,7 +112,7 @@ def field_value(field: Field, text: str) -> int | str:
 
 
 def _region(device: Device, name: str) -> DeviceRegion | None:
-    return next((region for region in device.regions if region.name == name), None)
+    return next((region for known, region in device.regions.items() if known == name), None)
 
 
 def _field(register: Register, name: str) -> Field:

@@ -100,22 +100,24 @@ def _group(
 ) -> Iterator[str]:
     """The class of a device or group, after those of what is in it."""
     parts: list[str] = []
+    called = _called(base, nodes)
     for node in nodes:
         own = _unique(f"{prefix}_" + re.sub(r"\W", "_", node["name"]), names)
         if node["kind"] == "group":
             yield from _group(own, _devregs.Group, node["nodes"], node["doc"], own, names)
         else:
             yield from _register(own, node, names)
-        if _attribute(node["name"], base):
-            parts.append(f"    {node['name']}: {f'Elements[{own}]' if node['array'] else own}")
+        if attribute := called.get(node["name"]):
+            parts.append(f"    {attribute}: {f'Elements[{own}]' if node['array'] else own}")
     yield from _class(name, base, doc)
     yield from parts
-    yield from _end(nodes, base)
+    yield from _end(nodes, called)
 
 
 def _register(name: str, node: model.Node, names: set[str]) -> Iterator[str]:
     """The class of a register, after the enumerations of its fields."""
-    fields = [field for field in node["fields"] if _attribute(field["name"], _devregs.Register)]
+    called = _called(_devregs.Register, node["fields"])
+    fields = [field for field in node["fields"] if field["name"] in called]
     kinds: dict[str, str] = {}
     for field in fields:
         if members := _members(field["values"]):
@@ -125,23 +127,22 @@ def _register(name: str, node: model.Node, names: set[str]) -> Iterator[str]:
             yield ""
     yield from _class(name, _devregs.Register, node["doc"])
     for field in fields:
-        yield from _field(kinds.get(field["name"]), field, node)
-    yield from _methods(fields, node)
-    yield from _end(node["fields"], _devregs.Register)
+        yield from _field(called[field["name"]], kinds.get(field["name"]), field, node)
+    yield from _methods([field for field in fields if _plain(field["name"])], node)
+    yield from _end(node["fields"], called)
 
 
-def _end(parts: list[model.Node], base: type) -> Iterator[str]:
+def _end(parts: list[model.Node], called: dict[str, str]) -> Iterator[str]:
     """What ends a class: no other name passes, unless some part had to be left out."""
-    if all(_attribute(part["name"], base) or hasattr(base, part["name"]) for part in parts):
+    if all(part["name"] in called for part in parts):
         yield "    __getattr__: None  # type: ignore[assignment, misc]"
     else:
         yield "    ..."
     yield ""
 
 
-def _field(kind: str | None, field: model.Node, node: model.Node) -> Iterator[str]:
+def _field(name: str, kind: str | None, field: model.Node, node: model.Node) -> Iterator[str]:
     """A property: what reading gives, the enumeration `kind` or a number, and what is written."""
-    name = field["name"]
     read = f"{kind} | int" if kind else "int"
     # A write-only field is there, but looking at it never gives anything.
     readable = "wo" not in (field["access"][:2], node["access"][:2])
@@ -200,9 +201,14 @@ def _members(values: list[model.Node]) -> list[tuple[str, int]]:
     return [(v["name"], v["value"]) for v in values if _plain(v["name"]) and v["name"] != "mro"]
 
 
-def _attribute(name: str, base: type) -> bool:
-    """Whether a part has an attribute in the stub. The class's own attributes go first."""
-    return _plain(name) and name not in _WORDS and not hasattr(base, name)
+def _called(base: type, parts: list[model.Node]) -> dict[str, str]:
+    """The parts that are attributes in the stub, and what they are called there."""
+    called = _devregs._attributes(base.__name__.lower(), [part["name"] for part in parts])
+    return {
+        name: attribute
+        for attribute, name in called.items()
+        if _plain(attribute) and attribute not in _WORDS
+    }
 
 
 def _plain(name: str) -> bool:

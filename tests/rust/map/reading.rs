@@ -275,15 +275,15 @@ fn what_is_right_but_may_surprise_is_a_warning() {
     for (body, told) in [
         (
             "registers.class = { offset = 0 }",
-            "5:11: class is a keyword of Python [it is reachable as a string: device[\"class\"]]",
+            "5:11: class is a keyword of Python [it is reachable as device.class_, and as a string: device[\"class\"]]",
         ),
         (
             "registers.close = { offset = 0 }",
-            "5:11: close is the name of an attribute that every such object has [it is reachable as a string: device[\"close\"]]",
+            "5:11: close is the name of an attribute that every such object has [it is reachable as device.close_, and as a string: device[\"close\"]]",
         ),
         (
             "groups.G = { offset = 0, registers.path = { offset = 0 } }",
-            "5:36: path is the name of an attribute that every such object has [it is reachable as a string: group[\"path\"]]",
+            "5:36: G.path is the name of an attribute that every such object has [it is reachable as group.path_, and as a string: group[\"path\"]]",
         ),
         (
             "registers.A-B = { offset = 0 }",
@@ -295,11 +295,23 @@ fn what_is_right_but_may_surprise_is_a_warning() {
         ),
         (
             "registers.__A = { offset = 0 }",
-            "5:11: __A begins with two underscores, which Python changes [it is reachable as a string: device[\"__A\"]]",
+            "5:11: __A begins with two underscores, which Python keeps for itself [it is reachable as device.__A___, and as a string: device[\"__A\"]]",
         ),
         (
             "registers.A = { offset = 0, fields.read = 0 }",
-            "5:36: read is the name of an attribute that every such object has [it is reachable as a string: register[\"read\"]]",
+            "5:36: A.read is the name of an attribute that every such object has [it is reachable as register.read_, and as a string: register[\"read\"]]",
+        ),
+        (
+            "registers.A = { offset = 0, fields = { read = 0, read_ = 1 } }",
+            "5:40: A.read is the name of an attribute that every such object has [it is reachable as register.read__, and as a string: register[\"read\"]]",
+        ),
+        (
+            "registers.A = { offset = 0, fields.push = 0 }",
+            "5:36: A.push is an attribute of every hardware side of a mock [it is reachable as hw[…].push_, and as a string: hw[…][\"push\"]]",
+        ),
+        (
+            "registers.time = { offset = 0 }",
+            "5:11: time is an attribute of every hardware side of a mock [it is reachable as hw.time_, and as a string: hw[\"time\"]]",
         ),
         (
             "registers.A = { offset = 0, reset = 0x10, fields.F = 0 }",
