@@ -1,10 +1,98 @@
 //! From a place in a region to its registers, and back to their paths.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
+
+use serde::{Serialize, Serializer};
 
 use super::behaviour::Target;
 use super::model::{Array, Map, Node, Region, Register, mask};
 use super::path::PathError;
+
+/// Registers and groups, in the order of their offsets, which are found by place and by name without a walk through all.
+#[derive(Clone, Debug, Default)]
+pub struct Nodes {
+    list: Vec<Node>,
+    /// How far each of them and those before it reach, in bytes. An array may reach over those behind it.
+    ends: Vec<u64>,
+    /// Their places in the list, in the order of their names.
+    named: Vec<u32>,
+}
+
+impl Nodes {
+    /// Sorts them.
+    pub(super) fn new(mut list: Vec<Node>) -> Nodes {
+        list.sort_by_key(Node::offset);
+        let mut end = 0;
+        let ends = list.iter().map(|node| {
+            let last = node.array().map_or(0, |array| (array.count - 1).saturating_mul(array.stride));
+            end = end.max(node.offset().saturating_add(last).saturating_add(extent(node)));
+            end
+        });
+        let ends = ends.collect();
+        let mut named: Vec<u32> = (0..list.len() as u32).collect();
+        named.sort_by_key(|index| list[*index as usize].name());
+        Nodes { list, ends, named }
+    }
+
+    /// The end of the last register, in bytes from the start of what holds them.
+    pub fn end(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// The place in the list of the register or group of a name.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        let name_of = |index: &u32| self.list[*index as usize].name();
+        let at = self.named.binary_search_by_key(&name, name_of).ok()?;
+        Some(self.named[at] as usize)
+    }
+
+    /// The register or group of a name.
+    pub fn named(&self, name: &str) -> Option<&Node> {
+        self.position(name).map(|index| &self.list[index])
+    }
+
+    /// Those that may reach into a span.
+    fn near(&self, span: &Range<u64>) -> &[Node] {
+        let first = self.ends.partition_point(|end| *end <= span.start);
+        let last = self.list.partition_point(|node| node.offset() < span.end);
+        self.list.get(first..last).unwrap_or(&[])
+    }
+
+    pub(super) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Node> {
+        self.list.iter_mut()
+    }
+}
+
+impl Deref for Nodes {
+    type Target = [Node];
+
+    fn deref(&self) -> &[Node] {
+        &self.list
+    }
+}
+
+impl<'a> IntoIterator for &'a Nodes {
+    type Item = &'a Node;
+    type IntoIter = std::slice::Iter<'a, Node>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.iter()
+    }
+}
+
+impl Serialize for Nodes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.list.serialize(serializer)
+    }
+}
+
+/// How long one element is, in bytes.
+fn extent(node: &Node) -> u64 {
+    match node {
+        Node::Register(register) => register.width.bytes() as u64,
+        Node::Group(group) => group.nodes.end(),
+    }
+}
 
 impl Region {
     /// Calls `found` with each register that shares a byte with the span, and with its offset in bytes.
@@ -13,14 +101,12 @@ impl Region {
     }
 }
 
-fn each<'a>(nodes: &'a [Node], base: u64, span: &Range<u64>, found: &mut dyn FnMut(&'a Register, u64)) {
-    for node in nodes {
+fn each<'a>(nodes: &'a Nodes, base: u64, span: &Range<u64>, found: &mut dyn FnMut(&'a Register, u64)) {
+    // What holds them begins at `base`, so places in it are relative to that.
+    let near = nodes.near(&(span.start.saturating_sub(base)..span.end.saturating_sub(base)));
+    for node in near {
         let start = base + node.offset();
-        let extent = match node {
-            Node::Register(register) => register.width.bytes() as u64,
-            Node::Group(group) => group.extent,
-        };
-        for index in elements(node, start, extent, span) {
+        for index in elements(node, start, extent(node), span) {
             let start = start + index * stride(node);
             match node {
                 Node::Register(register) => found(register, start),
@@ -80,13 +166,14 @@ impl Map {
     }
 }
 
-fn trace(nodes: &[Node], base: u64, id: u32, offset: u64, path: &mut String) -> bool {
-    nodes.iter().any(|node| {
+fn trace(nodes: &Nodes, base: u64, id: u32, offset: u64, path: &mut String) -> bool {
+    let Some(within) = offset.checked_sub(base) else { return false };
+    nodes.near(&(within..within + 1)).iter().any(|node| {
         let start = base + node.offset();
         let extent = match node {
             Node::Register(register) if register.id != id => return false,
             Node::Register(_) => 1,
-            Node::Group(group) => group.extent,
+            Node::Group(group) => group.nodes.end(),
         };
         let mark = path.len();
         elements(node, start, extent, &(offset..offset + 1)).any(|index| {

@@ -39,6 +39,7 @@ pub use effects::{Refusal, WritePlan};
 pub use expression::Expression;
 pub(crate) use expression::Scope;
 pub use library::{builtin, builtin_names};
+pub use locate::Nodes;
 pub use model::*;
 pub use names::Holder;
 pub(crate) use path::beside;

@@ -4,9 +4,12 @@
 //! and of the register) is already resolved: each register and field holds its own final values.
 //! Offsets and sizes are in bytes, positions and widths of fields in bits.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::behaviour::Behaviour;
+use super::locate::Nodes;
 
 /// The width of one bus access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -173,7 +176,7 @@ pub struct Map {
     pub regions: Vec<Region>,
     /// What it does by itself, for mocks, in the order of the file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub behaviour: Vec<Behaviour>,
+    pub behaviour: Vec<Arc<Behaviour>>,
     /// The file it came from, as the user named it, or `builtin:arm/pl061.toml`.
     pub origin: String,
 }
@@ -204,7 +207,7 @@ pub struct Region {
     /// Reading any word of it has a side effect that no register of the map tells of.
     pub on_read: Option<OnRead>,
     /// Registers and groups, in the order of their offsets.
-    pub nodes: Vec<Node>,
+    pub nodes: Nodes,
 }
 
 /// One of a UIO device's maps, by what sysfs calls it.
@@ -273,11 +276,8 @@ pub struct Group {
     pub offset: u64,
     /// Set where it repeats.
     pub array: Option<Array>,
-    /// From the start of one element to the end of the last register in it, in bytes.
-    #[serde(skip)]
-    pub extent: u64,
     /// Registers and groups, in the order of their offsets.
-    pub nodes: Vec<Node>,
+    pub nodes: Nodes,
 }
 
 /// A register's value after reset.

@@ -6,6 +6,7 @@ use super::derive::derived;
 use super::diagnostic::{Place, Report};
 use super::fields::read_fields;
 use super::keys::{Keys, number};
+use super::locate::Nodes;
 use super::model::{
     Access, Aliases, Array, Expect, Group, Node, OnRead, Register, Reserved, Reset, Split, Width,
 };
@@ -37,7 +38,7 @@ pub(super) fn read_nodes(
     above: &Above<'_>,
     seen: &mut Seen,
     report: &mut Report,
-) -> Vec<Node> {
+) -> Nodes {
     let mut nodes = Vec::new();
     let (holders, beside) = match above.depth {
         0 => (names::DEVICE, above.outermost.to_vec()),
@@ -45,7 +46,7 @@ pub(super) fn read_nodes(
     };
     for (key, tree) in keys.tables("registers", report) {
         if !seen.add(&above.prefix, &key.name, &key.place, report) {
-            return nodes;
+            return Nodes::new(nodes);
         }
         names::check(&key.name, "register", &key.place, report);
         names::warn(&above.prefix, &key.name, holders, &beside, &key.place, report);
@@ -59,7 +60,7 @@ pub(super) fn read_nodes(
     }
     for (key, tree) in keys.tables("groups", report) {
         if !seen.add(&above.prefix, &key.name, &key.place, report) {
-            return nodes;
+            return Nodes::new(nodes);
         }
         names::check(&key.name, "group", &key.place, report);
         names::warn(&above.prefix, &key.name, holders, &beside, &key.place, report);
@@ -73,8 +74,7 @@ pub(super) fn read_nodes(
         }
     }
     check::aliases(&nodes, &above.prefix, seen, report);
-    nodes.sort_by_key(Node::offset);
-    nodes
+    Nodes::new(nodes)
 }
 
 /// The names of the registers and groups in a region or group.
@@ -102,7 +102,7 @@ fn read_group(
         report.missing(place, format!("{} is empty", keys.what)).help("give it registers, or remove it");
     }
     keys.finish(report);
-    Some(Group { name: name.into(), doc, offset: offset?, array, extent: 0, nodes })
+    Some(Group { name: name.into(), doc, offset: offset?, array, nodes })
 }
 
 fn array(keys: &mut Keys<'_>, default_stride: Option<u64>, report: &mut Report) -> Option<Array> {

@@ -182,7 +182,7 @@ impl Map {
         };
         let names = || self.regions.iter().flat_map(|region| region.nodes.iter().map(Node::name));
         for (index, region) in self.regions.iter().enumerate() {
-            if let Some(node) = region.nodes.iter().find(|node| node.name() == first.name) {
+            if let Some(node) = region.nodes.named(&first.name) {
                 return follow(node, first, rest, text, index);
             }
         }
@@ -237,7 +237,7 @@ fn follow<'a>(
                     let help = suggest("", names);
                     return Err(PathError::new(text, format!("{path} is a group, not a register"), help));
                 };
-                let Some(found) = group.nodes.iter().find(|node| node.name() == next.name) else {
+                let Some(found) = group.nodes.named(&next.name) else {
                     let names = group.nodes.iter().map(Node::name);
                     return Err(PathError::unknown(&path, &next.name, names));
                 };

@@ -9,6 +9,7 @@ use super::diagnostic::{Diagnostic, MapErrors, Place, Report, SourceFile};
 use super::keys::{Keys, Rights, number, text};
 use super::layout;
 use super::library;
+use super::locate::Nodes;
 use super::model::{Access, ByteOrder, Map, Node, OnRead, Region, UioMap, Width};
 use super::names::{self, Holder, Seen};
 use super::nodes::{Above, names_in, read_nodes};
@@ -90,7 +91,7 @@ fn finish(tree: Option<Tree>, origin: String, mut report: Report) -> Result<Load
     // What is wrong with a register would be said of each rule that names it.
     let rules = tree.as_ref().and_then(|tree| tree.get(RULES)).filter(|_| !report.has_errors());
     if let (Some(map), Some(rules)) = (&mut map, rules) {
-        map.behaviour = rules::read(rules, map, &mut report);
+        map.behaviour = rules::read(rules, map, &mut report).into_iter().map(Arc::new).collect();
     }
     match (report.finish(), map) {
         (Ok(warnings), Some(map)) => Ok(Loaded { map: Arc::new(map), warnings }),
@@ -152,31 +153,21 @@ fn read_map(tree: &Tree, origin: String, report: &mut Report) -> Option<Map> {
     top.finish(report);
     layout::regions(&map, &places, report);
     let mut next = 0;
-    map.regions.iter_mut().for_each(|region| {
-        count(&mut region.nodes, &mut next);
-    });
+    map.regions.iter_mut().for_each(|region| number_registers(&mut region.nodes, &mut next));
     Some(map)
 }
 
-/// Numbers the registers and measures the groups. Returns the end of the last register, in bytes.
-fn count(nodes: &mut [Node], next: &mut u32) -> u64 {
-    let mut end = 0;
-    for node in nodes {
-        let extent = match node {
+/// Numbers the registers.
+fn number_registers(nodes: &mut Nodes, next: &mut u32) {
+    for node in nodes.iter_mut() {
+        match node {
             Node::Register(register) => {
                 register.id = *next;
                 *next += 1;
-                register.width.bytes() as u64
             }
-            Node::Group(group) => {
-                group.extent = count(&mut group.nodes, next);
-                group.extent
-            }
-        };
-        let last = node.array().map_or(0, |array| (array.count - 1).saturating_mul(array.stride));
-        end = end.max(node.offset().saturating_add(last).saturating_add(extent));
+            Node::Group(group) => number_registers(&mut group.nodes, next),
+        }
     }
-    end
 }
 
 fn read_device(tree: &Tree, map: &mut Map, report: &mut Report) {
@@ -227,7 +218,7 @@ fn read_region(
         pci_bar: bar(&mut keys, report),
         fifo: keys.bool("fifo", report).unwrap_or(false),
         on_read: on_read.flatten(),
-        nodes: Vec::new(),
+        nodes: Nodes::default(),
     };
     if let Some(size) = size {
         layout::region_size(&region, size, &keys, report);

@@ -1,6 +1,7 @@
 //! What must hold between rules of behaviour, and what is legal but may surprise.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::behaviour::{Action, Behaviour, Target, Trigger};
 use super::diagnostic::{Place, Report};
@@ -188,14 +189,14 @@ fn surprises(
     report: &mut Report,
 ) {
     let mut looked: HashMap<Register, u64> = HashMap::new();
-    for expression in map.behaviour.iter().chain(rules).flat_map(Behaviour::expressions) {
+    for expression in map.behaviour.iter().map(Arc::as_ref).chain(rules).flat_map(Behaviour::expressions) {
         for target in expression.parts() {
             *looked.entry(register(target)).or_default() |= bits(target);
         }
     }
     // What software writes to these, some rule acts on.
     let mut heard: HashMap<Register, u64> = HashMap::new();
-    for rule in map.behaviour.iter().chain(rules) {
+    for rule in map.behaviour.iter().map(Arc::as_ref).chain(rules) {
         if let Trigger::Written(parts) = &rule.trigger {
             for (target, _) in parts {
                 *heard.entry(register(target)).or_default() |= bits(target);

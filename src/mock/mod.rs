@@ -342,7 +342,7 @@ impl Mock {
     /// Adds rules behind those that are there.
     pub fn add_rules(&self, rules: Vec<Behaviour>) {
         let mut state = self.state();
-        state.add_rules(rules);
+        state.add_rules(rules.into_iter().map(Arc::new));
         state.catch_up();
     }
 

@@ -20,7 +20,7 @@ pub(super) struct Due {
 
 impl State {
     /// Adds rules behind those that are there.
-    pub fn add_rules(&mut self, rules: Vec<Behaviour>) {
+    pub fn add_rules(&mut self, rules: impl IntoIterator<Item = Arc<Behaviour>>) {
         for rule in rules {
             let index = self.rules.len();
             match &rule.trigger {
@@ -53,7 +53,7 @@ impl State {
                     self.schedule(at, index, 0, 0);
                 }
             }
-            self.rules.push(Arc::new(rule));
+            self.rules.push(rule);
         }
         self.outdate_faces();
         self.drive();

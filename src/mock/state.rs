@@ -89,7 +89,7 @@ impl State {
         for region in &map.regions {
             kind::find_shared(region, &mut state.kinds);
         }
-        state.add_rules(map.behaviour.clone());
+        state.add_rules(map.behaviour.iter().cloned());
         state
     }
 

@@ -59,17 +59,30 @@ impl DeviceClass {
     }
 
     /// The fields of the register at a path that the map has; indices do not matter.
-    pub fn fields(&self, path: &str) -> &[Py<PyField>] {
-        let mut shapes: Vec<&Arc<Shape>> = self.parts.iter().map(|(_, shape)| shape).collect();
-        for segment in path.split('.') {
-            let name = segment.split('[').next();
-            match shapes.iter().find(|shape| Some(&*shape.name) == name).map(|shape| &shape.kind) {
-                Some(Kind::Register(shared)) => return &shared.fields,
-                Some(Kind::Group(parts)) => shapes = parts.iter().collect(),
-                None => break,
+    pub fn fields(&self, map: &Map, path: &str) -> &[Py<PyField>] {
+        self.find(map, path).map_or(&[], |shared| &shared.fields)
+    }
+
+    fn find(&self, map: &Map, path: &str) -> Option<&Arc<Shared>> {
+        let mut names = path.split('.').filter_map(|segment| segment.split('[').next());
+        let first = names.next()?;
+        // Shapes are in the order of the map's nodes.
+        let mut before = 0;
+        let (mut node, mut shape) = map.regions.iter().find_map(|region| {
+            let found = region.nodes.position(first).map(|index| (&region.nodes[index], before + index));
+            before += region.nodes.len();
+            found.map(|(node, index)| (node, &self.parts[index].1))
+        })?;
+        loop {
+            match (node, &shape.kind) {
+                (_, Kind::Register(shared)) => return Some(shared),
+                (Node::Group(group), Kind::Group(parts)) => {
+                    let index = group.nodes.position(names.next()?)?;
+                    (node, shape) = (&group.nodes[index], &parts[index]);
+                }
+                (Node::Register(_), Kind::Group(_)) => return None,
             }
         }
-        &[]
     }
 }
 

@@ -88,7 +88,7 @@ impl PyMap {
         said.set_item("on_write", register.on_write.map(OnWrite::name))?;
         said.set_item("fifo", register.fifo)?;
         said.set_item("reserved", reserved)?;
-        said.set_item("fields", PyTuple::new(py, self.classes(py)?.fields(&found.path))?)?;
+        said.set_item("fields", PyTuple::new(py, self.classes(py)?.fields(&self.model, &found.path))?)?;
         Ok(said)
     }
 
