@@ -284,3 +284,24 @@ def test_the_divisor_of_a_16550(tmp_path):
     uart.LCR.DLAB = 0
     assert uart.IER.read() == 5
     assert uart.hw.THR.sent == 0
+
+
+def test_an_array_is_found_beyond_registers_in_its_gaps(tmp_path: Path) -> None:
+    """Places are searched, not walked: an element that lies behind later registers is found all the same."""
+    text = '[device]\nname = "gaps"\n[regions.r]\nsize = 0x1000\n'
+    text += "[regions.r.registers.FAR]\noffset = 0\ncount = 8\nstride = 0x100\n"
+    text += "".join(f"[regions.r.registers.R{i}]\noffset = {0x104 + 4 * i:#x}\n" for i in range(40))
+    text += "[regions.r.groups.G]\noffset = 0x800\ncount = 4\nstride = 0x40\n"
+    text += "[regions.r.groups.G.registers.IN]\noffset = 8\n"
+    text += "[regions.r.registers.LAST]\noffset = 0xffc\n"
+    path = tmp_path / "gaps.toml"
+    path.write_text(text)
+    with devregs.mock(path) as dev:
+        places = {f"FAR[{i}]": 0x100 * i for i in range(8)}
+        places |= {f"R{i}": 0x104 + 4 * i for i in range(40)}
+        places |= {f"G[{i}].IN": 0x808 + 0x40 * i for i in range(4)} | {"LAST": 0xFFC}
+        for name, offset in places.items():
+            dev.hw[name].fail(1)
+            with pytest.raises(devregs.BusError):
+                dev.regions.r.read(offset)
+            assert dev.regions.r.read(offset) == 0
