@@ -570,3 +570,11 @@ def scan(root: str | PathLike[str] = "/") -> list[dict[str, Any]]:
 
 def load_board(path: str | PathLike[str], /) -> dict[str, dict[str, Any]]:
     """The devices of a board map: name to `map` (a Map), `source`, `doc`."""
+
+def keep_guard() -> None:
+    """Put the guard against bad accesses back above the signal handlers of others, and let its signals through in this thread.
+
+    Each open, view, wait and block of 4 KiB does so too, and each call of `signal.signal`, `signal.pthread_sigmask`,
+    `faulthandler.enable` and `disable`. Call it behind what sets handlers by itself (a library with a runtime of its own),
+    and in threads that a library has started with all signals blocked.
+    """

@@ -4,22 +4,26 @@
 //! counter up there; on a hit it lets the thread go on behind the access, with signal and code in a register that the
 //! access looks at. No setjmp, no thread-locals, no system call on the way of an access that works.
 //!
-//! Whatever is not ours goes to the handler that was there before: as if we were not there. One that comes later, such
-//! as faulthandler's, takes our place; so every open of a device looks who is on top, and installs above. Then
-//! "before" and "after" can form a ring, which re-entry by the same thread shows: the oldest handler ends it.
+//! Whatever is not ours goes to the handler that was there before: as if we were not there (see `former.rs`). One that
+//! comes later, such as faulthandler's, takes our place. Nobody tells, and to ask at each access would cost more than
+//! the access. So [`keep`] looks who is on top, and installs above, wherever that costs nothing: at each open, at each
+//! view, in a wait, in a long block; the bindings call it behind the functions of Python that set handlers. A fault
+//! whose signal is blocked ends the process whatever the handler, so `keep` lets them through in its thread, too.
 //!
 //! Trapped pages come first: an access to one is no fault, and SIGTRAP, handled only for them, ends its single step.
 #![allow(unsafe_code)] // A signal handler.
 
-use std::cell::UnsafeCell;
+#[cfg(feature = "python")]
+use std::ffi::CStr;
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::mem::{MaybeUninit, zeroed};
+use std::mem::zeroed;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::libc;
 
+use super::former::{Chain, FAULTS, set_mask};
 #[cfg(traps)]
 use super::trap;
 use super::{Lock, arch, registry};
@@ -39,87 +43,96 @@ unsafe extern "C" {
     static LAST: Site;
 }
 
-/// What was there before us, for one signal.
-struct Chain {
-    signal: c_int,
-    installed: AtomicBool,
-    oldest: Previous,
-    latest: Previous,
-    /// The thread that is in the handler called last, for it may call us.
-    within: AtomicI32,
-}
-
-/// A disposition, written under [`INSTALLING`] before the handler can read it.
-struct Previous(UnsafeCell<MaybeUninit<libc::sigaction>>);
-
-// SAFETY: written with INSTALLING held, before our handler is installed or again while it is: a handler that runs at
-// that very moment reads one whole disposition or the other on all our architectures but for its flags and mask, which
-// are the same for a handler that stays the same.
-unsafe impl Sync for Previous {}
-
-impl Previous {
-    const fn new() -> Previous {
-        Previous(UnsafeCell::new(MaybeUninit::uninit()))
-    }
-}
-
-impl Chain {
-    const fn new(signal: c_int) -> Chain {
-        Chain {
-            signal,
-            installed: AtomicBool::new(false),
-            oldest: Previous::new(),
-            latest: Previous::new(),
-            within: AtomicI32::new(0),
-        }
-    }
-
-    fn install(&self) -> io::Result<()> {
-        let _one = INSTALLING.hold();
-        // SAFETY: sigaction with valid pointers; zeroed is a valid disposition to be filled.
-        unsafe {
-            let mut before: libc::sigaction = zeroed();
-            check(libc::sigaction(self.signal, ptr::null(), &mut before))?;
-            if before.sa_sigaction == ours() {
-                return Ok(());
-            }
-            // The handler may run as soon as it is installed, so what was before must be known before.
-            (*self.latest.0.get()).write(before);
-            if !self.installed.swap(true, Ordering::AcqRel) {
-                (*self.oldest.0.get()).write(before);
-            }
-            let mut action: libc::sigaction = zeroed();
-            action.sa_sigaction = ours();
-            // NODEFER: a fault in a handler called from here must not be the end.
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
-            libc::sigemptyset(&mut action.sa_mask);
-            check(libc::sigaction(self.signal, &action, ptr::null_mut()))
-        }
-    }
-
-    /// The one of a signal.
-    fn of(signal: c_int) -> Option<&'static Chain> {
-        #[cfg(traps)]
-        if signal == libc::SIGTRAP {
-            return Some(&STEPS);
-        }
-        CHAINS.iter().find(|chain| chain.signal == signal)
-    }
-}
-
 static CHAINS: [Chain; 2] = [Chain::new(libc::SIGBUS), Chain::new(libc::SIGSEGV)];
 /// The end of a single step, for trapped pages.
 #[cfg(traps)]
 static STEPS: Chain = Chain::new(libc::SIGTRAP);
 /// Free in the child of a fork, whatever another thread of its parent was at.
 static INSTALLING: Lock = Lock::new();
+/// The disposition that was found in the place of ours last, and was not told to [`displaced`] yet.
+static DISPLACED: AtomicUsize = AtomicUsize::new(NOBODY);
+/// No disposition.
+const NOBODY: usize = usize::MAX;
 
-/// Installs the handler above all others, unless it is there.
+/// Installs the handler above all others unless it is there, and lets faults through in this thread.
 ///
 /// # Errors
 /// What sigaction says.
-pub(crate) fn install() -> io::Result<()> {
-    CHAINS.iter().try_for_each(Chain::install)
+pub(super) fn keep() -> io::Result<()> {
+    for chain in &CHAINS {
+        if let Some(displaced) = install(chain)? {
+            DISPLACED.store(displaced, Ordering::Relaxed);
+        }
+    }
+    set_mask(libc::SIG_UNBLOCK, FAULTS);
+    Ok(())
+}
+
+/// Everything that was ever installed.
+#[cfg(feature = "python")]
+fn begun() -> impl Iterator<Item = &'static Chain> {
+    let chains = CHAINS.iter();
+    #[cfg(traps)]
+    let chains = chains.chain(std::iter::once(&STEPS));
+    chains.filter(|chain| chain.begun())
+}
+
+/// Puts back what was there before, for a moment in which somebody looks at it and puts something else there.
+///
+/// # Errors
+/// What sigaction says.
+#[cfg(feature = "python")]
+pub(super) fn step_aside() -> io::Result<()> {
+    begun().try_for_each(|chain| {
+        let _one = INSTALLING.hold();
+        // SAFETY: sigaction with valid pointers; zeroed is a valid disposition to be filled.
+        unsafe {
+            let mut now: libc::sigaction = zeroed();
+            check(libc::sigaction(chain.signal, ptr::null(), &mut now))?;
+            match chain.before().filter(|_| now.sa_sigaction == ours()) {
+                Some(before) => check(libc::sigaction(chain.signal, &before, ptr::null_mut())),
+                None => Ok(()),
+            }
+        }
+    })
+}
+
+/// As [`keep`], behind something that was expected to change handlers or masks; nothing where no device was opened yet.
+///
+/// # Errors
+/// What sigaction says.
+#[cfg(feature = "python")]
+pub(super) fn renew() -> io::Result<()> {
+    let mut any = false;
+    for chain in begun() {
+        install(chain)?;
+        any = true;
+    }
+    if any {
+        set_mask(libc::SIG_UNBLOCK, FAULTS);
+    }
+    Ok(())
+}
+
+/// Who took the place of our handler unnoticed until [`keep`] found out, for a message: once.
+#[cfg(feature = "python")]
+pub(super) fn displaced() -> Option<String> {
+    // The usual answer, without a write.
+    if DISPLACED.load(Ordering::Relaxed) == NOBODY {
+        return None;
+    }
+    let handler = match DISPLACED.swap(NOBODY, Ordering::Relaxed) {
+        NOBODY => return None,
+        libc::SIG_DFL | libc::SIG_IGN => return Some("no handler at all".into()),
+        handler => handler as *const c_void,
+    };
+    // SAFETY: dladdr fills what it is given, or says that it did not; a name that it gives stays while the library does.
+    let file = unsafe {
+        let mut found: libc::Dl_info = zeroed();
+        let known = libc::dladdr(handler, &mut found) != 0 && !found.dli_fname.is_null();
+        known.then(|| CStr::from_ptr(found.dli_fname).to_string_lossy().into_owned())
+    };
+    Some(file.map_or("another handler".into(), |file| format!("a handler of {file}")))
 }
 
 /// Installs it for single steps too.
@@ -128,7 +141,36 @@ pub(crate) fn install() -> io::Result<()> {
 /// What sigaction says.
 #[cfg(traps)]
 pub(super) fn install_steps() -> io::Result<()> {
-    STEPS.install()
+    install(&STEPS).map(drop)
+}
+
+/// Installs the handler for one signal, unless it is there. Gives the disposition that had taken its place, if one had.
+fn install(chain: &Chain) -> io::Result<Option<usize>> {
+    const FLAGS: c_int = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+    let _one = INSTALLING.hold();
+    // SAFETY: sigaction with valid pointers; zeroed is a valid disposition to be filled.
+    unsafe {
+        let mut before: libc::sigaction = zeroed();
+        check(libc::sigaction(chain.signal, ptr::null(), &mut before))?;
+        let (own, first) = (before.sa_sigaction == ours(), !chain.begun());
+        if own && before.sa_flags & FLAGS == FLAGS {
+            return Ok(None);
+        }
+        let mut action: libc::sigaction = zeroed();
+        action.sa_sigaction = ours();
+        // NODEFER: a fault in a handler called from here must not be the end. Calls that a sent signal interrupts are
+        // restarted where they were before.
+        let restart = if before.sa_sigaction == libc::SIG_IGN { libc::SA_RESTART } else { before.sa_flags };
+        action.sa_flags = FLAGS | restart & libc::SA_RESTART;
+        libc::sigemptyset(&mut action.sa_mask);
+        // Somebody may have put it back by signal(), which knows no flags.
+        if !own {
+            // The handler may run as soon as it is installed, so what was before must be known before.
+            chain.remember(&before);
+        }
+        check(libc::sigaction(chain.signal, &action, ptr::null_mut()))?;
+        Ok((!own && !first).then_some(before.sa_sigaction))
+    }
 }
 
 fn ours() -> usize {
@@ -139,26 +181,41 @@ fn check(done: c_int) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Whether a signal with this code is a fault, and not somebody's kill(): the kernel's codes are above 0. But for what
+/// the bus of a 32-bit Arm answers, whose code is that of kill(): there only an access of ours, which the program
+/// counter shows, decides.
+const fn is_fault(signal: c_int, code: c_int, arm: bool) -> bool {
+    code > 0 || arm && signal == libc::SIGBUS && code == libc::SI_USER
+}
+
 unsafe extern "C" fn handler(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the arguments are the kernel's, or those of a handler that was handed them.
     unsafe {
         let code = (*info).si_code;
-        // A code above 0 is the kernel's: a fault, and not somebody's kill().
-        if code > 0 {
-            #[cfg(traps)]
-            if trap::take(signal, info, context) {
-                return;
-            }
+        #[cfg(traps)]
+        if code > 0 && trap::take(signal, info, context) {
+            return;
         }
-        if code > 0 && signal != libc::SIGTRAP {
+        if signal != libc::SIGTRAP && is_fault(signal, code, cfg!(target_arch = "arm")) {
             let counter = arch::program_counter(context);
             if let Some(end) = site_end(counter) {
                 return arch::resume(context, end, super::Fault { signal, code }.pack());
             }
             registry::tell(signal, (*info).si_addr() as usize);
         }
-        pass_on(signal, info, context);
+        if let Some(chain) = of(signal) {
+            chain.pass_on(info, context);
+        }
     }
+}
+
+/// The chain of a signal.
+fn of(signal: c_int) -> Option<&'static Chain> {
+    #[cfg(traps)]
+    if signal == libc::SIGTRAP {
+        return Some(&STEPS);
+    }
+    CHAINS.iter().find(|chain| chain.signal == signal)
 }
 
 /// The end of the access that begins at `counter`, if one does.
@@ -182,50 +239,18 @@ fn site_end(counter: usize) -> Option<usize> {
     None
 }
 
-/// Hands a signal that is not ours to whoever had it before.
-///
-/// # Safety
-/// The arguments of a signal handler.
-unsafe fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
-    let Some(chain) = Chain::of(signal) else { return };
-    // SAFETY: gettid has no preconditions. The dispositions were written before the handler was installed.
-    unsafe {
-        let thread = libc::syscall(libc::SYS_gettid) as i32;
-        let again = chain.within.load(Ordering::Relaxed) == thread;
-        let previous = if again { &chain.oldest } else { &chain.latest };
-        let previous = (*previous.0.get()).assume_init_ref();
-        match previous.sa_sigaction {
-            libc::SIG_IGN if (*info).si_code <= 0 => {}
-            libc::SIG_DFL | libc::SIG_IGN => die(signal, (*info).si_code),
-            handler => {
-                chain.within.store(thread, Ordering::Relaxed);
-                if previous.sa_flags & libc::SA_SIGINFO != 0 {
-                    let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) =
-                        std::mem::transmute(handler);
-                    handler(signal, info, context);
-                } else {
-                    let handler: extern "C" fn(c_int) = std::mem::transmute(handler);
-                    handler(signal);
-                }
-                chain.within.store(0, Ordering::Relaxed);
-            }
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Lets the default action happen. A fault happens again as soon as the handler returns; what was sent is sent again,
-/// and a trap too, which comes behind its instruction.
-///
-/// # Safety
-/// In a signal handler.
-unsafe fn die(signal: c_int, code: c_int) {
-    // SAFETY: calls that a signal handler may make, with valid arguments.
-    unsafe {
-        let mut default: libc::sigaction = zeroed();
-        default.sa_sigaction = libc::SIG_DFL;
-        libc::sigaction(signal, &default, ptr::null_mut());
-        if code <= 0 || signal == libc::SIGTRAP {
-            libc::raise(signal);
+    #[test]
+    fn what_a_kill_sends_is_no_fault_but_for_a_bus_error_of_arm() {
+        for arm in [false, true] {
+            for signal in [libc::SIGBUS, libc::SIGSEGV] {
+                assert!(is_fault(signal, 1, arm) && is_fault(signal, 0x80, arm));
+                assert!(!is_fault(signal, libc::SI_TKILL, arm) && !is_fault(signal, libc::SI_QUEUE, arm));
+                assert_eq!(is_fault(signal, libc::SI_USER, arm), arm && signal == libc::SIGBUS);
+            }
         }
     }
 }

@@ -24,11 +24,17 @@ mod arch;
 #[path = "portable.rs"]
 mod arch;
 #[cfg(guarded)]
+mod former;
+#[cfg(guarded)]
 mod guard;
 mod registry;
 // Only views are trapped, and they belong to the bindings.
 #[cfg_attr(not(all(traps, feature = "python")), allow(dead_code))]
 mod trap;
+
+use std::io;
+
+use crate::map::{ByteOrder, Width};
 
 #[cfg(feature = "python")]
 pub(crate) use lock::REST;
@@ -37,22 +43,59 @@ pub(crate) use registry::{Describe, Line, Registered, enter};
 #[cfg(feature = "python")]
 pub(crate) use trap::{TRAPS, Trap, Watch};
 
-/// Prepares the process: the fault guard, where there is one, and the watch over forks. Called at each open, for
-/// somebody may have put a signal handler above ours meanwhile.
+/// Prepares the process: the fault guard, where there is one, and the watch over forks. Called at each open.
 ///
 /// # Errors
 /// What sigaction says.
-pub(crate) fn prepare() -> std::io::Result<()> {
+pub(crate) fn prepare() -> io::Result<()> {
     lock::watch_forks();
+    keep_guard()
+}
+
+/// Puts the fault guard back where somebody has put a signal handler above it, or blocks its signals in this thread. It
+/// costs three system calls: for moments when nobody counts them.
+///
+/// # Errors
+/// What sigaction says.
+pub fn keep_guard() -> io::Result<()> {
     #[cfg(guarded)]
-    guard::install()?;
+    guard::keep()?;
     Ok(())
+}
+
+/// Lets a handler that others are about to set know what was there before the guard's, and not the guard's.
+///
+/// # Errors
+/// What sigaction says.
+#[cfg(feature = "python")]
+pub(crate) fn step_aside() -> io::Result<()> {
+    #[cfg(guarded)]
+    guard::step_aside()?;
+    Ok(())
+}
+
+/// As [`keep_guard`], behind a call of which that was to be expected.
+///
+/// # Errors
+/// What sigaction says.
+#[cfg(feature = "python")]
+pub(crate) fn renew_guard() -> io::Result<()> {
+    #[cfg(guarded)]
+    guard::renew()?;
+    Ok(())
+}
+
+/// Who had taken the place of the guard's handler, unnoticed, until [`keep_guard`] found out: for a message, and once.
+#[cfg(feature = "python")]
+pub(crate) fn displaced() -> Option<String> {
+    #[cfg(guarded)]
+    return guard::displaced();
+    #[cfg(not(guarded))]
+    None
 }
 
 /// Whether a fault inside an access becomes an error of the access, on this build.
 pub const GUARDED: bool = cfg!(guarded);
-
-use crate::map::{ByteOrder, Width};
 
 /// What the processor answered instead of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::tap::{Failure, Tap, Touch};
 #[cfg(feature = "python")]
 use super::view::Viewed;
-use crate::access::{Describe, Fault, Guard, Line, Lock, Registered, Word, enter, single};
+use crate::access::{Describe, Fault, Guard, Line, Lock, Registered, Word, enter, keep_guard, single};
 use crate::error::{Absent, BusFault, Error, Result, SourceError};
 use crate::map::{self, Map, Width};
 use crate::mapping::Mapping;
@@ -22,6 +22,9 @@ const CLOSED: u8 = 1;
 const SHARED: u8 = 2;
 /// Somebody listens to accesses, or answers them.
 const TAPPED: u8 = 4;
+
+/// A block of so many bytes takes so long that a look at the fault guard before does not count.
+const LONG: usize = 0x1000;
 
 /// A mapped region of an open device.
 #[derive(Debug)]
@@ -227,6 +230,9 @@ impl Region {
     ) -> Result<usize> {
         self.check_readable()?;
         let (word, step) = self.block(buffer.len(), offset, width, fixed)?;
+        if buffer.len() >= LONG {
+            self.keep_guard()?;
+        }
         if self.tapped() {
             let items = buffer.chunks_exact_mut(word.width.bytes()).enumerate();
             for (index, item) in items {
@@ -267,6 +273,9 @@ impl Region {
     ) -> Result<usize> {
         self.check_writable()?;
         let (word, step) = self.block(buffer.len(), offset, width, fixed)?;
+        if buffer.len() >= LONG {
+            self.keep_guard()?;
+        }
         let _held = self.hold()?;
         if self.tapped() {
             for (index, item) in buffer.chunks_exact(word.width.bytes()).enumerate() {
@@ -279,6 +288,13 @@ impl Region {
         unsafe { word.store_block(step, buffer) }
             .map_err(|(index, fault)| self.fault(offset + (index * step) as u64, word.width, true, fault))?;
         Ok(buffer.len() / word.width.bytes())
+    }
+
+    /// Puts the fault guard back, where there is time for it.
+    pub(super) fn keep_guard(&self) -> Result<()> {
+        keep_guard().map_err(|error| {
+            Error::Source(SourceError::new(self.at(), "cannot install the fault guard").errno(&error))
+        })
     }
 
     /// Ends all access, which nobody holds a view of: the caller holds `views`.

@@ -307,6 +307,7 @@ impl Register {
         const LONGEST_PAUSE: Duration = Duration::from_millis(1);
         self.check_readable()?;
         self.check_bits(mask, bits)?;
+        self.region.keep_guard()?;
         let start = self.region.now();
         let mut asked = Instant::now();
         let mut pause = Duration::from_nanos(100);

@@ -122,6 +122,7 @@ impl Region {
     /// # Errors
     /// The region is closed.
     pub(crate) fn export(&self) -> Result<()> {
+        self.keep_guard()?;
         let mut views = self.views();
         self.check_open()?;
         *views += 1;

@@ -9,7 +9,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::errors::Failed;
 use super::handle;
 use super::keep::Keep;
-use super::values;
+use super::{notice, values};
 use crate::device::Device;
 use crate::error::Error;
 use crate::source::Interrupt;
@@ -125,10 +125,12 @@ pub(super) fn interruptible<T: Send>(
             })
         })
     });
-    match signal {
-        Some(error) => Err(error),
-        None => Ok(done.map_err(Failed)?),
+    if let Some(error) = signal {
+        return Err(error);
     }
+    let done = done.map_err(Failed)?;
+    notice::warn(py)?;
+    Ok(done)
 }
 
 /// Whether this is the thread that Python's signal handlers run in. No other comes back to the interpreter in the middle

@@ -14,6 +14,7 @@ mod interrupt;
 mod keep;
 mod map;
 mod members;
+mod notice;
 mod region;
 mod register;
 mod tally;
@@ -77,6 +78,7 @@ fn _devregs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(load_board, module)?)?;
     // It has an item by name, and no others to go through.
     py.get_type::<register::PyRegister>().setattr("__iter__", py.None())?;
+    module.add_function(wrap_pyfunction!(keep_guard, module)?)?;
     hot::install(py)
 }
 
@@ -136,9 +138,11 @@ fn open_with<'py>(
     options: Options,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = map.py();
+    notice::install(py)?;
     let model = map.get().model().clone();
     // Opening may ask udev, sysfs and the bus: others may run meanwhile.
     let opened = py.detach(|| Device::open(model, &source, &options)).map_err(Failed)?;
+    notice::warn(py)?;
     let device = device::wrap(map, opened)?;
     // A list that nobody holds while the functions run: they may open devices and go, too.
     let list = WATCHERS.get(py).map(|list| list.bind(py).to_tuple());
@@ -212,6 +216,16 @@ fn _source<'py>(source: &Bound<'py, PyString>) -> PyResult<(String, Option<Bound
 #[pyfunction]
 fn _uio_source(name: String) -> String {
     Source::Uio(UioName::Name(name)).to_string()
+}
+
+/// Put the guard against bad accesses back above the signal handlers of others, and let its signals through in this
+/// thread. Where that is done by itself, see the access contract.
+#[pyfunction]
+fn keep_guard(py: Python<'_>) -> PyResult<()> {
+    crate::access::keep_guard()?;
+    // Asked for: there is nothing to warn of.
+    let _ = crate::access::displaced();
+    notice::install(py)
 }
 
 /// The names of the maps in the library.

@@ -18,7 +18,7 @@ use super::errors::Failed;
 use super::handle;
 use super::keep::Keep;
 use super::register::access_name;
-use super::{PYBUF_READ, PYBUF_WRITE, names, values};
+use super::{PYBUF_READ, PYBUF_WRITE, names, notice, values};
 use crate::device::Region;
 use crate::error::Error;
 use crate::map::{ByteOrder, Holder, Width};
@@ -132,7 +132,9 @@ impl PyRegion {
                 strides: [width.bytes() as ffi::Py_ssize_t],
             },
         )?;
-        PyMemoryView::from(window.as_any())
+        let view = PyMemoryView::from(window.as_any())?;
+        notice::warn(py)?;
+        Ok(view)
     }
 
     #[pyo3(signature = (offset, *, width = None))]
@@ -170,7 +172,9 @@ impl PyRegion {
         // SAFETY: the buffer is writable and contiguous, and stays exported until `buffer` is dropped. Another
         // thread that writes to it meanwhile races with us as it would with any reader of a bytearray.
         let bytes = unsafe { std::slice::from_raw_parts_mut(buffer.start(), buffer.length()) };
-        Ok(py.detach(|| self.region.read_into(bytes, offset, width, fixed)).map_err(Failed)?)
+        let done = py.detach(|| self.region.read_into(bytes, offset, width, fixed)).map_err(Failed)?;
+        notice::warn(py)?;
+        Ok(done)
     }
 
     #[pyo3(signature = (buffer, offset = None, *, width = None, fixed = None), text_signature = "($self, buffer, offset=0, *, width=None, fixed=None)")]
@@ -186,7 +190,9 @@ impl PyRegion {
         let buffer = Host::of(buffer, false)?;
         // SAFETY: the buffer is contiguous and stays exported until `buffer` is dropped.
         let bytes = unsafe { std::slice::from_raw_parts(buffer.start(), buffer.length()) };
-        Ok(py.detach(|| self.region.write_from(bytes, offset, width, fixed)).map_err(Failed)?)
+        let done = py.detach(|| self.region.write_from(bytes, offset, width, fixed)).map_err(Failed)?;
+        notice::warn(py)?;
+        Ok(done)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -1,7 +1,6 @@
 //! The one lock of all traps: taken in one signal handler and given back in the next.
 #![allow(unsafe_code)] // Signal masks, and the end of the process.
 
-use std::ffi::c_int;
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -9,16 +8,14 @@ use std::sync::atomic::{
 
 use nix::libc;
 
+use super::super::former::FAULTS;
+pub(super) use super::super::former::{Mask, set_mask};
 use super::super::lock;
 
 pub(super) const INSIDE: &str = "devregs: while it was told of an access, a device's behaviour touched trapped memory, or made or dropped a trap\n";
 
-/// A kernel signal set: bit n-1 is signal n.
-pub(super) type Mask = u64;
-
 /// What waits while an instruction is stepped. To block a fault would be to be killed by it.
-pub(super) const STEPPING: Mask =
-    !(1 << (libc::SIGSEGV - 1) | 1 << (libc::SIGBUS - 1) | 1 << (libc::SIGTRAP - 1));
+pub(super) const STEPPING: Mask = !FAULTS;
 
 /// The lock: 0, or the thread that holds it, with the generation of its process above. After a fork, the holder is
 /// not in the child, and its generation is old.
@@ -70,16 +67,6 @@ pub(super) fn locked<T>(run: impl FnOnce() -> T) -> T {
     release();
     set_mask(libc::SIG_SETMASK, mask);
     result
-}
-
-/// Of this thread; returns the one before. The C library's call would leave some of its own signals out.
-pub(super) fn set_mask(how: c_int, mask: Mask) -> Mask {
-    let mut before: Mask = 0;
-    // SAFETY: two valid sets of the size that the kernel's are.
-    unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const mask, &raw mut before, size_of::<Mask>())
-    };
-    before
 }
 
 /// Says why, and ends the process: to go on would be to wait for ever, or to miss accesses.
