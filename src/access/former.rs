@@ -18,7 +18,11 @@ use nix::libc;
 pub(super) type Mask = u64;
 
 /// Signals of faults. Never held back: a fault whose signal is blocked ends the process.
-pub(super) const FAULTS: Mask = 1 << (libc::SIGSEGV - 1) | 1 << (libc::SIGBUS - 1) | 1 << (libc::SIGTRAP - 1);
+pub(super) const FAULTS: Mask = 1 << (libc::SIGSEGV - 1)
+    | 1 << (libc::SIGBUS - 1)
+    | 1 << (libc::SIGTRAP - 1)
+    | 1 << (libc::SIGILL - 1)
+    | 1 << (libc::SIGFPE - 1);
 
 /// Two frames that are further apart than this many bytes are not on one stack.
 const STACK: usize = 1 << 20;

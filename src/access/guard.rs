@@ -162,7 +162,7 @@ fn install(chain: &Chain) -> io::Result<Option<usize>> {
         // restarted where they were before.
         let restart = if before.sa_sigaction == libc::SIG_IGN { libc::SA_RESTART } else { before.sa_flags };
         action.sa_flags = FLAGS | restart & libc::SA_RESTART;
-        libc::sigemptyset(&mut action.sa_mask);
+        action.sa_mask = all_but_faults();
         // Somebody may have put it back by signal(), which knows no flags.
         if !own {
             // The handler may run as soon as it is installed, so what was before must be known before.
@@ -170,6 +170,21 @@ fn install(chain: &Chain) -> io::Result<Option<usize>> {
         }
         check(libc::sigaction(chain.signal, &action, ptr::null_mut()))?;
         Ok((!own && !first).then_some(before.sa_sigaction))
+    }
+}
+
+/// What waits while the handler runs. A signal stack may have room for two frames only, for with AVX-512 each takes
+/// 3.6 KB; so no other handler may run on top of ours. To block a fault would be to be killed by it.
+fn all_but_faults() -> libc::sigset_t {
+    // SAFETY: a signal set is bits, any of which may be set; the calls are given a valid one.
+    unsafe {
+        let mut set: libc::sigset_t = zeroed();
+        // The C library's call would leave some of its own signals out.
+        ptr::from_mut(&mut set).write_bytes(0xff, 1);
+        for fault in (1..=64).filter(|signal| FAULTS >> (signal - 1) & 1 == 1) {
+            libc::sigdelset(&mut set, fault);
+        }
+        set
     }
 }
 

@@ -13,8 +13,11 @@
 //! What is not told exactly: an instruction that reads and writes at one place (`add [m], 1`) is one write; one wider
 //! than a register, as memcpy's, is one access at its first byte; one that begins outside the span on the same page is
 //! let through untold, as is all on those pages that lies outside. Where a page is opened, an access that crosses its end
-//! is told per page, and a second one by the same instruction to the same page (`cmps`, a gather) is not told. `rep movs`
-//! and its like are told word by word.
+//! is told per page, and a second one by the same instruction to the same page (a gather) is not told. A masked vector
+//! store is one access at the address that the processor tells, whichever of its items are stored.
+//!
+//! `rep movs` and its like are told item by item, and carried out in the handler, for C libraries copy by them (see
+//! `string.rs`).
 //!
 //! A system call over trapped memory, such as read(2) into a view, is no access by an instruction: it fails with EFAULT.
 //! An instruction that reads or sets the trap flag itself, or holds it back, while its operand is trapped memory (`pushf`,
@@ -40,6 +43,8 @@ mod spans;
 mod stack;
 #[cfg(traps)]
 mod step;
+#[cfg(traps)]
+mod string;
 #[cfg(all(test, traps))]
 mod tests;
 

@@ -13,6 +13,7 @@ use nix::libc::{self, siginfo_t, ucontext_t};
 use super::hold::{INSIDE, Mask, STEPPING, acquire, fatal, holds, me, release, set_mask};
 use super::operand;
 use super::spans::{Access, Entry, REMOVED, any, find, protect};
+use super::string;
 
 const TRAP_FLAG: i64 = 1 << 8;
 const PAGE_FAULT: i64 = 14;
@@ -153,6 +154,11 @@ unsafe fn begin(me: u64, access: Access, context: *mut ucontext_t) -> bool {
             set_mask(libc::SIG_SETMASK, mask);
             return again;
         };
+        if string::carry(context) {
+            release();
+            set_mask(libc::SIG_SETMASK, mask);
+            return true;
+        }
         step.mask = mask_of(context).read();
         step.count = 0;
         touch(step, entry, access, context);

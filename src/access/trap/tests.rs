@@ -16,7 +16,9 @@ use crate::map::Width;
 
 mod instructions;
 mod processes;
+mod strings;
 
+/// Traps are of x86_64, whose pages have one size.
 const PAGE: usize = 4096;
 
 /// A file in memory, mapped twice: here it is trapped, there it can be looked at.
@@ -87,11 +89,13 @@ impl Drop for Memory {
     }
 }
 
-/// Notes what it is told, in order.
+/// Notes what it is told, in order. It has room for a page of single bytes, read and written.
 struct Log {
     next: AtomicUsize,
-    told: [AtomicU64; 1024],
+    told: Box<[AtomicU64]>,
 }
+
+const ROOM: usize = 4 * PAGE;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
@@ -105,18 +109,24 @@ use Told::{LoadAt, Loaded, StoreAt, Stored};
 
 impl Log {
     fn new() -> Arc<Log> {
-        Arc::new(Log { next: AtomicUsize::new(0), told: [const { AtomicU64::new(0) }; 1024] })
+        let told = (0..ROOM).map(|_| AtomicU64::new(0)).collect();
+        Arc::new(Log { next: AtomicUsize::new(0), told })
     }
 
     fn note(&self, offset: usize, write: bool, done: bool) {
         let place = self.next.fetch_add(1, Relaxed);
         let note = (offset as u64) << 2 | u64::from(write) << 1 | u64::from(done);
-        self.told[place].store(note, Relaxed);
+        // Not a panic, which must not leave a signal handler: `take` has it.
+        if let Some(free) = self.told.get(place) {
+            free.store(note, Relaxed);
+        }
     }
 
     /// All since the last call.
     fn take(&self) -> Vec<Told> {
-        let notes = self.told[..self.next.swap(0, Relaxed)].iter().map(|note| note.load(Relaxed));
+        let count = self.next.swap(0, Relaxed);
+        assert!(count <= ROOM, "{count} notes, and room for {ROOM}");
+        let notes = self.told[..count].iter().map(|note| note.load(Relaxed));
         let told = |note: u64| match (note & 3, (note >> 2) as usize) {
             (0, offset) => LoadAt(offset),
             (1, offset) => Loaded(offset),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 
 /// What became of a child that runs this: its exit code, or the signal that ended it.
-fn child(run: impl FnOnce() -> bool) -> Result<i32, i32> {
+pub(super) fn child(run: impl FnOnce() -> bool) -> Result<i32, i32> {
     // SAFETY: the child runs this thread alone and ends without anything of its parent's.
     unsafe {
         match libc::fork() {
@@ -121,7 +121,7 @@ extern "C" fn above(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_v
 }
 
 /// Puts a handler on top; returns the one that was there.
-fn put(signal: c_int, handler: usize) -> usize {
+pub(super) fn put(signal: c_int, handler: usize) -> usize {
     // SAFETY: valid dispositions.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
