@@ -45,9 +45,16 @@ pub(super) fn check_interpreter() -> PyResult<()> {
 /// A thread that waits for a lock lets the interpreter go: who holds it may be running Python code.
 fn rest() {
     const SHORT: std::time::Duration = std::time::Duration::from_micros(20);
-    // SAFETY: they ask only whether there is an interpreter, and whether this thread is attached to it. Without one the
-    // second question has no answer.
-    if unsafe { ffi::Py_IsInitialized() == 0 || ffi::PyGILState_Check() == 0 } {
+    // SAFETY: questions that any thread may ask while there is an interpreter, which the first of them is about.
+    // PyGILState_Check says yes to every thread once there has been a subinterpreter; and up to CPython 3.11 the current
+    // state is that of whichever thread has the interpreter, so it is compared with this thread's own.
+    let attached = unsafe {
+        ffi::Py_IsInitialized() != 0 && {
+            let current = ffi::compat::PyThreadState_GetUnchecked();
+            !current.is_null() && current == ffi::PyGILState_GetThisThreadState()
+        }
+    };
+    if !attached {
         std::thread::sleep(SHORT);
         return;
     }
