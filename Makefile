@@ -47,8 +47,8 @@ lint: setup
 	$(BIN)/python -m mypy.stubtest devregs --mypy-config-file pyproject.toml --allowlist tests/stubtest-allow.txt
 
 lab:
-	$(PYTHON) tests/lab/portable.py
 	$(PYTHON) tests/lab/run.py
+	$(PYTHON) tests/lab/portable.py
 
 bench: setup
 	PYO3_PYTHON=$(abspath $(BIN)/python) PYO3_BUILD_EXTENSION_MODULE=1 cargo build --quiet --release --lib \

@@ -1,11 +1,13 @@
-"""The lab's folder outside the source tree, and the steps that fill it."""
+"""The lab's folder outside the source tree, the steps that fill it, and commands with a time limit."""
 
+import contextlib
 import fcntl
 import hashlib
 import inspect
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +18,16 @@ from pathlib import Path
 
 class LabError(Exception):
     """The lab cannot go on. Its text is for the person who ran it."""
+
+
+class Unavailable(LabError):
+    """What a registry would not give today, after all tries and at every place it could be had."""
+
+
+# Seconds that a command may take where nothing else is said.
+LIMIT = 900.0
+# Names a file to which every run of the lab adds a line for each thing it could not check.
+NOT_CHECKED = "DEVREGS_NOT_CHECKED"
 
 
 @dataclass(frozen=True)
@@ -69,28 +81,58 @@ def say(text: str) -> None:
     print(f"lab: {text}", flush=True)
 
 
+def not_checked(what: str, why: object) -> None:
+    """Tell that something is left out of this run, now and, through the file, at the end of all runs."""
+    line = f"{what}: {why}"
+    say(f"NOT CHECKED: {line}")
+    if file := os.environ.get(NOT_CHECKED):
+        with Path(file).open("a") as stream:
+            stream.write(line.replace("\n", " ") + "\n")
+
+
 def run(
     command: Sequence[str | Path],
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    limit: float = LIMIT,
+    show: bool = False,
 ) -> str:
-    """Run a command and return what it printed; its whole output is in the error if it fails."""
-    done = subprocess.run(
+    """Run a command for `limit` seconds at most, and return what it printed.
+
+    If it fails, all it printed is shown (with `show` it is shown as it comes, and none is returned), and LabError raised.
+    """
+    words = " ".join(str(part) for part in command)
+    process = subprocess.Popen(
         [str(part) for part in command],
         cwd=cwd,
         env=None if env is None else {**os.environ, **env},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=None if show else subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        check=False,
+        # A group of its own, to be ended with all it started.
+        start_new_session=True,
     )
-    if done.returncode != 0:
-        print(done.stdout, file=sys.stderr)
-        words = " ".join(str(part) for part in command)
-        raise LabError(f"exit code {done.returncode} from: {words}")
-    return done.stdout
+    try:
+        output = process.communicate(timeout=limit)[0] or ""
+    except subprocess.TimeoutExpired as error:
+        print(_text(error.output), file=sys.stderr)
+        raise LabError(f"no end after {limit:.0f} s of: {words}") from None
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    if process.returncode != 0:
+        print(output, file=sys.stderr)
+        raise LabError(f"exit code {process.returncode} from: {words}")
+    return output
+
+
+def _text(output: str | bytes | None) -> str:
+    """What a process had printed when its time was up: subprocess keeps it as bytes."""
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
 
 
 def script(path: Path, text: str) -> Path:

@@ -28,18 +28,19 @@ UNUSED = [
     "usr/share",
     "usr/lib/x86_64-linux-gnu/gconv",
     "usr/lib/aarch64-linux-gnu/gconv",
+    "usr/lib/arm-linux-gnueabihf/gconv",
     "usr/lib/python3.11/lib2to3",
 ]
 # Where the tests, the wheel and what they import lie in the guest.
 SITE = "lab/site"
 
 
-def guest_root(packages: Packages, arch: str) -> Step:
-    """The unpacked packages of a guest, `amd64` or `arm64`."""
+def guest_root(packages: Packages) -> Step:
+    """The unpacked packages of a guest."""
     return packages.cache.step(
-        f"root-{arch}",
-        [packages.lists.key, PACKAGES],
-        lambda folder: packages.unpack([f"{name}:{arch}" for name in PACKAGES], folder / "root"),
+        f"root-{packages.arch}",
+        [packages.key, PACKAGES],
+        lambda folder: packages.unpack(PACKAGES, folder / "root"),
     )
 
 

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import LabError, Step, run
+from host import CROSS
 from packages import Packages
 
 SERIES = "6.1"
 GENIRQ = "uio_pdrv_genirq.c"
+
+
+# What the kernel of each architecture is called after its version.
+FLAVOURS = {"amd64": "cloud-amd64", "arm64": "cloud-arm64", "armhf": "armmp"}
 
 
 @dataclass(frozen=True)
@@ -20,48 +25,44 @@ class Kernel:
     modules: list[Path]
 
 
-def kernel(packages: Packages, arch: str) -> Kernel:
-    """The kernel of a guest: `amd64` or `arm64`."""
-    release = _release(packages, arch)
+def kernel(packages: Packages, tools: Packages) -> Kernel:
+    """The kernel of a guest, by its packages; `tools` are the host's, where a module is to be built."""
+    arch = packages.arch
+    release = _release(packages)
     image = packages.cache.step(
         f"kernel-{arch}",
-        [packages.lists.key, release],
-        lambda folder: packages.unpack([f"linux-image-{release}:{arch}"], folder / "root"),
+        [packages.key, release],
+        lambda folder: packages.unpack([f"linux-image-{release}"], folder / "root"),
     )
     root = image.folder / "root"
     uio = root / "lib/modules" / release / "kernel/drivers/uio"
     modules = [uio / "uio.ko"]
-    if arch == "amd64":
-        modules.append(uio / "uio_pci_generic.ko")
-    else:
-        built = _genirq(packages, arch, release)
+    if arch == "arm64":
+        built = _genirq(packages, tools, release)
         modules.append(built.folder / "uio_pdrv_genirq.ko")
+    else:
+        modules.append(uio / "uio_pci_generic.ko")
     return Kernel(root / f"boot/vmlinuz-{release}", modules)
 
 
-def _release(packages: Packages, arch: str) -> str:
+def _release(packages: Packages) -> str:
     """What the newest kernel of the series is called: `6.1.0-9-cloud-arm64`."""
-    [newest] = packages.depends(f"linux-image-cloud-{arch}:{arch}")
-    match = re.fullmatch(
-        rf"linux-image-({re.escape(SERIES)}\.0-\d+-cloud-{arch})(:{arch})?", newest
-    )
+    flavour = FLAVOURS[packages.arch]
+    [newest] = packages.depends(f"linux-image-{flavour}")
+    match = re.fullmatch(rf"linux-image-({re.escape(SERIES)}\.0-\d+-{flavour})", newest)
     if not match:
-        raise LabError(f"linux-image-cloud-{arch} depends on {newest}, not on a kernel {SERIES}")
+        raise LabError(f"linux-image-{flavour} depends on {newest}, not on a kernel {SERIES}")
     return match.group(1)
 
 
-def _genirq(packages: Packages, arch: str, release: str) -> Step:
+def _genirq(packages: Packages, tools: Packages, release: str) -> Step:
     """uio_pdrv_genirq.ko: Debian leaves it out, so that one file is built from Debian's source."""
 
     def make(folder: Path) -> None:
         root, module = folder / "root", folder / "module"
-        common = release.replace(f"cloud-{arch}", "common")
-        names = [
-            f"linux-headers-{release}:{arch}",
-            f"linux-headers-{common}",
-            f"linux-kbuild-{SERIES}",
-        ]
-        packages.unpack([*names, f"linux-source-{SERIES}"], root)
+        common = release.replace(FLAVOURS[packages.arch], "common")
+        packages.unpack([f"linux-headers-{release}", f"linux-headers-{common}"], root)
+        tools.unpack([f"linux-kbuild-{SERIES}", f"linux-source-{SERIES}"], root)
         module.mkdir()
         archive = root / f"usr/src/linux-source-{SERIES}.tar.xz"
         (module / GENIRQ).write_bytes(_member(archive, f"drivers/uio/{GENIRQ}"))
@@ -75,20 +76,11 @@ def _genirq(packages: Packages, arch: str, release: str) -> Step:
             link = root / f"usr/src/linux-headers-{common}" / part
             link.unlink(missing_ok=True)
             link.symlink_to(root / f"usr/lib/linux-kbuild-{SERIES}" / part)
-        run(
-            [
-                "make",
-                "-C",
-                headers,
-                f"M={module}",
-                "ARCH=arm64",
-                "CROSS_COMPILE=aarch64-linux-gnu-",
-                "modules",
-            ]
-        )
+        kind = ["ARCH=arm64", f"CROSS_COMPILE={CROSS[packages.arch]}-"]
+        run(["make", "-C", headers, f"M={module}", *kind, "modules"], limit=120)
         (module / "uio_pdrv_genirq.ko").rename(folder / "uio_pdrv_genirq.ko")
 
-    return packages.cache.step(f"module-{arch}", [packages.lists.key, release], make)
+    return packages.cache.step(f"module-{packages.arch}", [packages.key, tools.key, release], make)
 
 
 def _member(archive: Path, end: str) -> bytes:

@@ -24,8 +24,11 @@ ARGUMENTS = {
     "x86_64": "-machine q35 -cpu max -device edu -device pci-ohci -device pci-ohci -device pci-ohci",
     # Two processors: with one, QEMU does not model the alignment faults of Device memory.
     "aarch64": "-machine virt -cpu cortex-a57 -smp 2",
+    # Debian's kernel has addresses of 32 bits there: highmem would put the card beyond them.
+    "armv7": "-machine virt,highmem=off -cpu cortex-a15 -smp 2 -device edu",
 }
-CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
+PROGRAMS = {"x86_64": "x86_64", "aarch64": "aarch64", "armv7": "arm"}
+CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0", "armv7": "ttyAMA0"}
 
 
 @dataclass
@@ -65,7 +68,7 @@ def boot(
     token = secrets.token_hex(4)
     quiet = "quiet loglevel=1 panic=-1"
     command = [
-        str(emulator.folder / f"bin/qemu-system-{machine}"),
+        str(emulator.folder / f"bin/qemu-system-{PROGRAMS[machine]}"),
         *COMMON.split(),
         *ARGUMENTS[machine].split(),
     ]

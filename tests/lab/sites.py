@@ -11,7 +11,11 @@ from pathlib import Path
 
 from cache import LabError, run
 
-OBJDUMP = {"amd64": "objdump", "arm64": "aarch64-linux-gnu-objdump"}
+OBJDUMP = {
+    "amd64": "objdump",
+    "arm64": "aarch64-linux-gnu-objdump",
+    "armhf": "arm-linux-gnueabihf-objdump",
+}
 SECTION = "devregs_sites"
 
 # One load or store of one register, and no address that is written back.
@@ -22,6 +26,7 @@ PLAIN = {
         r")$"
     ),
     "arm64": re.compile(r"(ldrb?|ldrh|strb?|strh)\s+[wx]\d+, \[x\d+\]$"),
+    "armhf": re.compile(r"(ldrb?|ldrh|strb?|strh)\s+[a-z]\w+, \[[a-z]\w+\]$"),
 }
 
 

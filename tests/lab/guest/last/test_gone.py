@@ -12,6 +12,7 @@ import pytest
 Answered = Callable[[str, str], None]
 SOURCE, DEVICE = {
     "x86_64": ("uio:uio_pci_generic", Path("/sys/bus/pci/devices/0000:00:01.0")),
+    "armv7": ("uio:uio_pci_generic", Path("/sys/bus/pci/devices/0000:00:01.0")),
     "aarch64": ("uio:labrtc", Path("/sys/bus/platform/devices/9010000.pl031")),
 }[os.environ["LAB_MACHINE"]]
 
