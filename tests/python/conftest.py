@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,9 @@ import pytest
 
 KIT = Path(__file__).with_name("kit.toml")
 EXAMPLES = Path(__file__).parents[2] / "examples"
+
+# A shell that runs the suite in the background has it ignore Ctrl-C, which tests send to themselves and their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

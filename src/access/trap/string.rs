@@ -237,7 +237,7 @@ unsafe fn store(address: *mut u8, width: usize, value: u64) -> Option<()> {
 pub(super) unsafe fn carry(context: *mut ucontext_t) -> bool {
     // SAFETY: the caller's promise; the instruction has faulted at its data.
     unsafe {
-        let registers = &mut *(&raw mut (*context).uc_mcontext.gregs);
+        let registers = &mut (*context).uc_mcontext.gregs;
         let Some(instruction) = of(registers[libc::REG_RIP as usize] as *const u8) else { return false };
         // Who steps the program himself wants to see each item.
         if registers[libc::REG_EFL as usize] & TRAP != 0 {
