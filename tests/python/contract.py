@@ -367,7 +367,7 @@ def document() -> str:
                 )
             lines.append("")
         bench.close()
-    lines += [ON_PCI, ALTERNATIVES, table(rows()), "", facts(), ""]
+    lines += [ON_PCI, GUARD, ALTERNATIVES, table(rows()), "", facts(), ""]
     return "\n".join(lines)
 
 
@@ -392,6 +392,21 @@ awake, for the first 40 bytes of its configuration space, which the kernel reads
 answer is kept a millisecond, so that a loop over a register that holds all ones asks a thousand times a second at most. Where the function does not answer, the call is a
 `BusError`, and the store of a read-modify-write is not made. Where it does, the value is what was read. Views are Python's own: nothing looks after them.
 `dev.verify()` and an open ask the same, and read each register that has an `expect` value once.
+"""
+
+GUARD = """## Where the fault guard ends
+
+A bad access of a register or a region is a BusError because a signal handler of devregs is on top of all others. It stays there when
+Python code calls `faulthandler.enable()`, `disable()`, `register()` or `unregister()`, `signal.signal()` or `signal.pthread_sigmask()` after a device was
+opened. The rest is this:
+
+| what | what happens |
+| --- | --- |
+| native code sets a handler for SIGBUS or SIGSEGV by itself | a bad access may end the process until the next open, view, wait, or block of 4 KiB or more. Then the guard is back, and a RuntimeWarning names the library. `devregs.keep_guard()` puts it back at once, without a warning |
+| native code starts a thread with these signals blocked | the same, for that thread: call `devregs.keep_guard()` in it |
+| an access through a memoryview | the process ends, after one line that names the register |
+| a store that the bus takes first and refuses later (posted) | the processor is told late or not at all: no error |
+| a load on PCI that nobody answers, on x86 | all ones; see above |
 """
 
 ALTERNATIVES = """## The usual alternatives
