@@ -33,6 +33,7 @@ mod registry;
 mod trap;
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::map::{ByteOrder, Width};
 
@@ -59,8 +60,19 @@ pub(crate) fn prepare() -> io::Result<()> {
 /// What sigaction says.
 pub fn keep_guard() -> io::Result<()> {
     #[cfg(guarded)]
-    guard::keep()?;
+    if KEEPING.load(Ordering::Relaxed) {
+        guard::keep()?;
+    }
     Ok(())
+}
+
+/// Whether [`keep_guard`] does anything.
+static KEEPING: AtomicBool = AtomicBool::new(true);
+
+/// Leaves the handlers as they are, or no longer: for a tracer, which must see faults before the guard does.
+#[cfg(feature = "python")]
+pub(crate) fn set_keeping(on: bool) {
+    KEEPING.store(on, Ordering::Relaxed);
 }
 
 /// Lets a handler that others are about to set know what was there before the guard's, and not the guard's.

@@ -79,6 +79,7 @@ fn _devregs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // It has an item by name, and no others to go through.
     py.get_type::<register::PyRegister>().setattr("__iter__", py.None())?;
     module.add_function(wrap_pyfunction!(keep_guard, module)?)?;
+    module.add_function(wrap_pyfunction!(_keep_guard_on_top, module)?)?;
     hot::install(py)
 }
 
@@ -216,6 +217,12 @@ fn _source<'py>(source: &Bound<'py, PyString>) -> PyResult<(String, Option<Bound
 #[pyfunction]
 fn _uio_source(name: String) -> String {
     Source::Uio(UioName::Name(name)).to_string()
+}
+
+/// Leave signal handlers as they are, or no longer: for a tracer of accesses, which must see faults before the guard does.
+#[pyfunction]
+fn _keep_guard_on_top(on: bool) {
+    crate::access::set_keeping(on);
 }
 
 /// Put the guard against bad accesses back above the signal handlers of others, and let its signals through in this

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import devregs
+from devregs import _devregs
 
 ROOT = Path(__file__).parents[2]
 KIT = ROOT / "tests/python/kit.toml"
@@ -307,8 +308,13 @@ class Bench:
         code = compile(statement, "<contract>", "exec")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # IPython's own deprecations are not ours
-            with trace(*self.spans[region]) as log:
-                exec(code, self.names)
+            # The tracer's handler stays above the guard's, as it was installed.
+            _devregs._keep_guard_on_top(False)
+            try:
+                with trace(*self.spans[region]) as log:
+                    exec(code, self.names)
+            finally:
+                _devregs._keep_guard_on_top(True)
         return str(log)
 
     def close(self) -> None:
