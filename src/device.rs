@@ -1,5 +1,7 @@
 //! A map laid over its source: an open device.
 
+mod class;
+mod describe;
 mod region;
 mod register;
 mod tap;
@@ -10,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use class::RegisterClass;
 #[cfg(feature = "python")]
 pub(crate) use region::Refusal;
 pub use region::Region;
-pub use register::{Register, RegisterClass};
+pub use register::Register;
 
 use tap::{Failure, Tap};
 

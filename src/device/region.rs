@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::tap::{Failure, Tap, Touch};
 #[cfg(feature = "python")]
 use super::view::Viewed;
-use crate::access::{Describe, Fault, Guard, Line, Lock, Registered, Word, enter, keep_guard, single};
+use crate::access::{Fault, Guard, Lock, Registered, Word, enter, keep_guard, single};
 use crate::error::{Absent, BusFault, Error, Result, SourceError};
 use crate::map::{self, Map, Width};
 use crate::mapping::Mapping;
@@ -179,10 +179,7 @@ impl Region {
             }
         };
         let value = done.map_err(|failure| self.failure(offset, word.width, false, failure))?;
-        match value == self.suspect(word.width) && self.absent() {
-            false => Ok(value),
-            true => Err(self.bus_fault(self.at(), offset, word.width, false, None)),
-        }
+        self.answered(value, offset, word.width, || self.at())
     }
 
     fn store(&self, offset: u64, word: Word, value: u64) -> Result<()> {
@@ -405,6 +402,20 @@ impl Region {
         }
     }
 
+    /// The value that a load gave, unless that is what is read where nothing answers, and nothing does.
+    pub(super) fn answered(
+        &self,
+        value: u64,
+        offset: u64,
+        width: Width,
+        at: impl FnOnce() -> String,
+    ) -> Result<u64> {
+        match value == self.suspect(width) && self.absent() {
+            false => Ok(value),
+            true => Err(self.bus_fault(at(), offset, width, false, None)),
+        }
+    }
+
     /// Whether all ones were read because nothing answers.
     #[cold]
     pub(super) fn absent(&self) -> bool {
@@ -460,52 +471,4 @@ impl Region {
         });
         Error::Bus(BusFault { at, offset, physical, width, write, fault, absence })
     }
-}
-
-impl Describe for Region {
-    fn describe(&self, offset: u64, out: &mut Line) {
-        out.text(&self.map.name);
-        out.text(".");
-        if !describe(&self.info().nodes, offset, out) {
-            out.text("regions.");
-            out.text(&self.info().name);
-        }
-        out.text(" (region ");
-        out.text(&self.info().name);
-        out.text(" + 0x");
-        out.number(offset, 16);
-        out.text(")");
-    }
-}
-
-/// Writes the path of the register at an offset, if there is one. Allocates nothing: a signal handler calls this.
-fn describe(nodes: &[map::Node], offset: u64, out: &mut Line) -> bool {
-    nodes.iter().any(|node| {
-        let Some(within) = offset.checked_sub(node.offset()) else { return false };
-        let (index, rest) = match node.array() {
-            None => (0, within),
-            Some(array) => {
-                let index = (within / array.stride).min(array.count - 1);
-                (index, within - index * array.stride)
-            }
-        };
-        let mark = out.mark();
-        out.text(node.name());
-        if node.array().is_some() {
-            out.text("[");
-            out.number(index, 10);
-            out.text("]");
-        }
-        let found = match node {
-            map::Node::Register(register) => rest < register.width.bytes() as u64,
-            map::Node::Group(group) => {
-                out.text(".");
-                describe(&group.nodes, rest, out)
-            }
-        };
-        if !found {
-            out.back_to(mark);
-        }
-        found
-    })
 }

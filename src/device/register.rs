@@ -4,73 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::class::RegisterClass;
 use super::region::{Refusal, Region};
 use super::tap::{Failure, Touch, Whole};
 use crate::access::{Fault, Word, single};
 use crate::error::{Error, Result};
 use crate::map::{self, BusAccess, Field, WritePlan};
 use crate::mock::Piece;
-
-/// What all registers of one description share: the description, and the rules that follow from it.
-#[derive(Debug)]
-pub struct RegisterClass {
-    info: map::Register,
-    rules: Rules,
-    /// What a read or a write is on the bus, where it is not the one access of the register's width.
-    plan: Option<Box<[BusAccess]>>,
-}
-
-/// What a field write must do, worked out once.
-#[derive(Clone, Copy, Debug)]
-struct Rules {
-    /// Load before the store.
-    load: bool,
-    /// Bits that are written back as they were read, unless they are named.
-    keep: u64,
-    /// What the other bits get, unless they are named: neutral values.
-    fixed: u64,
-    /// Bits that nothing can be written to safely: all of them must be named.
-    blocked: u64,
-    /// Bits of fields that cannot be written. Of two fields that share bits, the one for writes is meant.
-    locked: u64,
-}
-
-impl RegisterClass {
-    /// Works out the rules of a register.
-    pub fn new(info: map::Register) -> RegisterClass {
-        let all = info.width.mask();
-        // What is refused when everything else is named is what stands in the way.
-        let blocked = info
-            .fields
-            .iter()
-            .map(Field::mask)
-            .filter(|mask| info.write_plan(all & !mask).is_err())
-            .fold(0, |blocked, mask| blocked | mask);
-        let bits = |writable: bool| {
-            let fields = info.fields.iter().filter(|field| field.access.writable() == writable);
-            fields.fold(0, |all, field| all | field.mask())
-        };
-        let locked = bits(false) & !bits(true);
-        let rules = match info.write_plan(blocked) {
-            Ok(plan) => Rules { load: plan.load, keep: plan.keep, fixed: plan.fixed, blocked, locked },
-            // Bits no field covers stand in the way: every field write asks the map, which refuses with the reason.
-            Err(_) => Rules { load: false, keep: 0, fixed: 0, blocked: all, locked },
-        };
-        // Alias registers are looked for on the long way.
-        let rules = match info.aliases == map::Aliases::default() {
-            true => rules,
-            false => Rules { blocked: all, ..rules },
-        };
-        let plan = info.accesses();
-        let plan = (plan.len() > 1).then(|| plan.into_boxed_slice());
-        RegisterClass { info, rules, plan }
-    }
-
-    /// The description.
-    pub fn info(&self) -> &map::Register {
-        &self.info
-    }
-}
 
 /// A register of an open device.
 #[derive(Clone, Debug)]
@@ -431,7 +371,7 @@ impl Register {
                 let mut before = 0;
                 for (index, access) in plan.iter().enumerate() {
                     let touch = self.piece(plan, index, mask, before);
-                    self.store_word(&touch, value >> access.shift & access.width.mask())?;
+                    self.store_word(&touch, access.cut(value))?;
                     before |= value & access.mask();
                 }
                 Ok(())
@@ -449,10 +389,7 @@ impl Register {
             }
         };
         let (value, width) = (done.map_err(|failure| self.failure(touch, false, failure))?, touch.word.width);
-        match value == self.region.suspect(width) && self.region.absent() {
-            false => Ok(value),
-            true => Err(self.region.bus_fault(self.at(), touch.offset, width, false, None)),
-        }
+        self.region.answered(value, touch.offset, width, || self.at())
     }
 
     fn store_word(&self, touch: &Touch, value: u64) -> Result<()> {
@@ -481,7 +418,8 @@ impl Register {
 
     /// One of several accesses: `before` is what those before it have carried.
     fn piece(&self, plan: &[BusAccess], index: usize, mask: u64, before: u64) -> Touch {
-        let BusAccess { offset, width, shift } = plan[index];
+        let access = plan[index];
+        let BusAccess { offset, width, shift } = access;
         let (first, last) = (index == 0, index + 1 == plan.len());
         let piece = Piece { start: self.offset, shift, before, first, last };
         let whole = self.touch(mask);
@@ -489,7 +427,7 @@ impl Register {
         Touch {
             offset: self.offset + offset,
             word: Word { address, width, ..self.word },
-            mask: whole.mask >> shift & width.mask(),
+            mask: access.cut(whole.mask),
             piece: Some(Whole { piece, width: self.word.width, mask: whole.mask }),
             ..whole
         }

@@ -391,6 +391,11 @@ impl BusAccess {
     pub const fn mask(&self) -> u64 {
         self.width.mask() << self.shift
     }
+
+    /// Its part of the register's value, or of a mask of the register.
+    pub const fn cut(&self, value: u64) -> u64 {
+        value >> self.shift & self.width.mask()
+    }
 }
 
 impl Register {

@@ -224,12 +224,11 @@ fn record(map: &Map, object: &Object<String, Value>) -> Result<Vec<Record>, Stri
 
 /// One access of those that a whole register takes.
 fn part(whole: &Record, access: &BusAccess) -> Record {
-    let cut = |bits: u64| bits >> access.shift & access.width.mask();
     Record {
         offset: whole.offset + access.offset,
         width: access.width,
-        value: cut(whole.value),
-        mask: cut(whole.mask),
+        value: access.cut(whole.value),
+        mask: access.cut(whole.mask),
         ..*whole
     }
 }

@@ -236,9 +236,13 @@ impl Expected {
         let accesses = found.register.accesses().into_iter();
         accesses
             .map(|access| {
-                let cut = |value: u64| value >> access.shift & access.width.mask();
                 let place = Some((found.region, found.offset + access.offset, Some(found.register.id)));
-                Expected { op, place, bits: (cut(bits.0), cut(bits.1)), answer: answer.map(cut) }
+                Expected {
+                    op,
+                    place,
+                    bits: (access.cut(bits.0), access.cut(bits.1)),
+                    answer: answer.map(|value| access.cut(value)),
+                }
             })
             .collect()
     }
